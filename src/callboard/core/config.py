@@ -1,0 +1,288 @@
+"""Settings: every one with its type, unit and default, read once at start from the environment and `.env`.
+
+`wiring` reads them and hands each part only what it needs. `docs/settings.md` and `.env.example` are made
+from the descriptions here (`scripts/settings_docs.py`), so that they cannot differ.
+"""
+
+import json
+from decimal import Decimal
+from pathlib import Path
+from typing import Annotated, Any, Literal, TypeAlias
+
+from pydantic import AliasChoices, Field, SecretStr, ValidationError, field_validator, model_validator
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+
+from callboard import __version__
+from callboard.core.pricing import UnitPrice, read_price
+
+LLM_PROVIDERS_WITH_KEYS = ("openrouter", "anthropic", "openai")  # the order in which a default is looked for
+
+ProviderName: TypeAlias = Literal["openrouter", "anthropic", "openai", "openai_compatible", "replay", "sandbox"]
+Environment: TypeAlias = Literal["development", "production", "test"]
+CommaSeparated: TypeAlias = Annotated[tuple[str, ...], NoDecode]
+
+
+class SettingsError(Exception):
+    """A setting is wrong; the message has a line for each, with what is allowed."""
+
+
+class Settings(BaseSettings):
+    """All settings of a process. A name in capitals is the environment variable's."""
+
+    model_config = SettingsConfigDict(env_file=".env", env_file_encoding="utf-8", extra="ignore", frozen=True)
+
+    # where things are
+    callboard_home: Path = Field(
+        Path(".callboard"), description="Folder for the SQLite file, keys made at first start and other local data."
+    )
+    database_url: str = Field(
+        "",
+        description="postgresql://user:password@host/name (also postgres:// and postgresql+asyncpg://) or sqlite:///file. Empty: callboard.db in CALLBOARD_HOME.",
+    )
+    database_schema: str = Field(
+        "callboard",
+        pattern=r"^[a-z_][a-z0-9_]{0,47}$",
+        description="Schema for all tables on PostgreSQL, so that the database can be shared. Not used on SQLite.",
+    )
+    database_pool_size: int = Field(
+        10,
+        ge=1,
+        le=200,
+        description="Connections for requests and reads, per process. Beside them a process holds up to 5 for writing, and a worker 2 more (its lease, LISTEN).",
+    )
+    workflows_dir: Path = Field(Path("workflows/definitions"), description="Folder of workflow files (*.json).")
+    prompts_dir: Path = Field(Path("workflows/prompts"), description="Folder of prompt files and replay answers.")
+    markdown_schemas_dir: Path = Field(
+        Path("workflows/markdown_schemas"), description="Folder of named schemas for markdown_to_json."
+    )
+
+    # the application
+    environment: Environment = Field(
+        "development",
+        description="development, production or test. Production refuses to start without keys and with a database that is behind.",
+    )
+    app_name: str = Field("Callboard", description="Name shown at / and in the API's documentation.")
+    app_version: str = Field(__version__, description="Version shown at /health and in the API's documentation.")
+    app_description: str = Field(
+        "Durable AI workflows over HTTP.", description="Description shown in the API's documentation."
+    )
+    host: str = Field("127.0.0.1", description="Address that `callboard serve` listens on.")
+    port: int = Field(8000, ge=0, le=65535, description="Port that `callboard serve` listens on; 0 takes a free one.")
+    cors_origins: CommaSeparated = Field(
+        (), description="Origins that browsers may call from, separated by commas; * for all."
+    )
+    max_body_bytes: int = Field(1_048_576, ge=1024, description="Largest request body, in bytes.")
+
+    # keys
+    llm_microservice_api_key: SecretStr | None = Field(
+        None,
+        min_length=16,
+        description="Key of the calling application: scopes jobs:read and jobs:write in tenant `default`. Compared at each request, never stored.",
+    )
+    admin_api_key: SecretStr | None = Field(
+        None, min_length=16, description="Key of the operator: every scope, every tenant."
+    )
+    secret_key: SecretStr | None = Field(
+        None,
+        min_length=32,
+        description="Secret that API keys are hashed and cursors are signed with, 32 characters at least. Development makes one in CALLBOARD_HOME.",
+    )
+    metrics_public: bool = Field(default=False, description="Whether /metrics answers without a key.")
+
+    # queue and runs
+    queue_backend: Literal["embedded", "celery", "arq"] = Field(
+        "embedded",
+        description="Who rings workers. embedded: inside the API process, with `callboard worker` beside it. celery and arq are not built yet.",
+    )
+    redis_url: str | None = Field(
+        None, description="redis://host:6379/0. Shown in health; used by the queues that need it."
+    )
+    broker_url: str | None = Field(None, description="Broker of the Celery queue, amqp:// or redis://.")
+    embedded_worker: bool = Field(
+        default=True,
+        description="Whether `callboard serve` also runs jobs. false: only `callboard worker` processes do.",
+    )
+    max_running_jobs: int = Field(1000, ge=1, le=100_000, description="Runs that one worker process holds in flight.")
+    lease_seconds: int = Field(
+        60, ge=2, le=3600, description="Seconds after which a worker that was not heard of loses its jobs."
+    )
+    poll_seconds: float = Field(1.0, gt=0, le=60, description="Seconds between looks for work when nothing rang.")
+    max_step_output_bytes: int = Field(
+        4_194_304, ge=1024, description="Largest stored output of one step, in bytes of JSON."
+    )
+    shutdown_grace_seconds: float = Field(
+        10, ge=0, le=3600, description="Seconds that calls in flight may take to finish after SIGTERM."
+    )
+    idempotency_hours: int = Field(
+        24, ge=1, le=720, description="Hours for which an Idempotency-Key gives the first answer again."
+    )
+
+    # language models
+    default_llm_provider: ProviderName | None = Field(
+        None,
+        description="Who serves llm steps that name no provider. Empty: the first of openrouter, anthropic, openai that has a key, else replay where the workflow has answers, else sandbox.",
+    )
+    default_llm_model_name: str | None = Field(
+        None,
+        validation_alias=AliasChoices("default_llm_model_name", "default_openai_model_name"),
+        description="Model of llm steps that name none. Empty: a default of the provider. DEFAULT_OPENAI_MODEL_NAME is read too.",
+    )
+    model_aliases: Annotated[dict[str, str], NoDecode] = Field(
+        default_factory=dict,
+        description='JSON object {"old name": "new name"}: replaces models that a provider retired.',
+    )
+    openrouter_api_key: SecretStr | None = Field(None, description="Key of OpenRouter.")
+    openrouter_base_url: str = Field("https://openrouter.ai/api/v1", description="Base URL of OpenRouter.")
+    openai_api_key: SecretStr | None = Field(None, description="Key of OpenAI.")
+    openai_base_url: str = Field("https://api.openai.com/v1", description="Base URL of OpenAI.")
+    anthropic_api_key: SecretStr | None = Field(None, description="Key of Anthropic.")
+    anthropic_base_url: str = Field("https://api.anthropic.com", description="Base URL of Anthropic.")
+    openai_compatible_api_key: SecretStr | None = Field(
+        None, description="Key of the server at OPENAI_COMPATIBLE_BASE_URL, where it asks for one."
+    )
+    openai_compatible_base_url: str | None = Field(
+        None,
+        description="Base URL of any server that speaks OpenAI's format (Ollama, vLLM): provider `openai_compatible`.",
+    )
+    breaker_failures: int = Field(
+        3,
+        ge=1,
+        le=1000,
+        description="Failures in a row after which calls to a provider's model are refused for a while.",
+    )
+    breaker_seconds: float = Field(60, gt=0, le=3600, description="Seconds for which they are refused.")
+
+    # outside services
+    google_places_api_key: SecretStr | None = Field(
+        None,
+        description="Key of Google Places. Empty: recorded answers (replay), or made-up places where DEFAULT_LLM_PROVIDER is sandbox.",
+    )
+    google_places_base_url: str = Field("https://places.googleapis.com", description="Base URL of Google Places.")
+    external_service_pricing: Annotated[dict[str, UnitPrice], NoDecode] = Field(
+        default_factory=dict,
+        description='JSON object of the operator\'s own prices by model or service: {"name": {"prompt": 3, "completion": 15}} (USD per million tokens; also input_cost/output_cost), {"cost_unit": 0.032} (USD per call) or {"cost_per_char": 0.00002}.',
+    )
+
+    # logs
+    log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = Field(
+        "INFO", description="Least severe level that is logged."
+    )
+    log_format: Literal["auto", "json", "console"] = Field(
+        "auto", description="json, console (readable), or auto: json in production, console elsewhere."
+    )
+
+    @field_validator("cors_origins", mode="before")
+    @classmethod
+    def _split_commas(cls, value: Any) -> Any:
+        return tuple(part.strip() for part in value.split(",") if part.strip()) if isinstance(value, str) else value
+
+    @field_validator("model_aliases", mode="before")
+    @classmethod
+    def _read_aliases(cls, value: Any) -> Any:
+        return _read_json_object(value)
+
+    @field_validator("external_service_pricing", mode="before")
+    @classmethod
+    def _read_pricing(cls, value: Any) -> Any:
+        entries = _read_json_object(value)
+        prices = {}
+        for name, raw in entries.items():
+            try:
+                prices[name] = raw if isinstance(raw, UnitPrice) else read_price(raw)
+            except ValueError as error:
+                raise ValueError(f"{name}: {error}") from error
+        return prices
+
+    @field_validator("*", mode="before")
+    @classmethod
+    def _empty_is_unset(cls, value: Any, info: Any) -> Any:
+        """Read `NAME=` as not given: that is how `.env.example` and compose files leave a setting out.
+
+        Stands last: pydantic runs the validators of mode "before" from the last to the first.
+        """
+        if isinstance(value, str) and not value.strip():
+            return cls.model_fields[info.field_name].get_default(call_default_factory=True)
+        return value
+
+    @field_validator("database_url")
+    @classmethod
+    def _check_database_url(cls, value: str) -> str:
+        if value and not value.startswith(
+            ("postgres://", "postgresql://", "postgresql+asyncpg://", "sqlite:///", "sqlite+aiosqlite:///")
+        ):
+            raise ValueError("starts with postgresql://, postgres://, postgresql+asyncpg:// or sqlite:///")
+        return value
+
+    @model_validator(mode="after")
+    def _check_backend_is_built(self) -> "Settings":
+        if self.queue_backend != "embedded":
+            raise ValueError(f"QUEUE_BACKEND={self.queue_backend} is not built yet; use embedded")
+        return self
+
+    @property
+    def resolved_database_url(self) -> str:
+        """The URL in SQLAlchemy's form, with the driver that we use."""
+        url = self.database_url or f"sqlite:///{(self.callboard_home / 'callboard.db').as_posix()}"
+        for prefix in ("postgresql+asyncpg://", "postgresql://", "postgres://"):
+            if url.startswith(prefix):
+                return "postgresql+asyncpg://" + url.removeprefix(prefix)
+        return "sqlite+aiosqlite:///" + url.removeprefix("sqlite+aiosqlite:///").removeprefix("sqlite:///")
+
+    @property
+    def logs_json(self) -> bool:
+        return self.log_format == "json" or (self.log_format == "auto" and self.environment == "production")
+
+    def provider_with_key(self) -> str | None:
+        """Return the first LLM provider that has a key, in the documented order, or None."""
+        for name in LLM_PROVIDERS_WITH_KEYS:
+            if getattr(self, f"{name}_api_key") is not None:
+                return name
+        return None
+
+    def price_of(self, service: str) -> UnitPrice | None:
+        """Return the operator's own price of `service`, or None when they gave none."""
+        return self.external_service_pricing.get(service)
+
+
+def load_settings(**overrides: Any) -> Settings:
+    """Return the settings of this process; `overrides` win over environment and `.env`.
+
+    Raises: SettingsError, naming every wrong setting as the operator wrote it, and what is allowed.
+    """
+    try:
+        return Settings(**overrides)
+    except ValidationError as error:
+        raise SettingsError(_describe(error)) from None  # pydantic's own text would show the value, maybe a key
+
+
+def _describe(error: ValidationError) -> str:
+    lines = []
+    for problem in error.errors(include_input=False, include_url=False):
+        name = str(problem["loc"][0]).upper() if problem["loc"] else ""
+        message = problem["msg"].removeprefix("Value error, ")
+        description = _description_of(name)
+        lines.append(f"{name}: {message}." + (f" {description}" if description else "") if name else message)
+    return "\n".join(lines)
+
+
+def _description_of(name: str) -> str:
+    field = Settings.model_fields.get(name.lower())
+    return (field.description or "") if field else ""
+
+
+def _read_json_object(value: Any) -> dict[str, Any]:
+    if isinstance(value, str):
+        try:
+            value = json.loads(value, parse_float=Decimal)
+        except ValueError as error:
+            raise ValueError(f"is no JSON: {error}") from error
+    if not isinstance(value, dict):
+        raise ValueError("is a JSON object")
+    return {str(key): _plain_numbers(item) for key, item in value.items()}
+
+
+def _plain_numbers(item: Any) -> Any:
+    """Write Decimals as text, the form in which `read_price` takes exact numbers."""
+    if isinstance(item, dict):
+        return {key: str(child) if isinstance(child, Decimal) else child for key, child in item.items()}
+    return item

@@ -1,0 +1,36 @@
+"""What every test has: databases of its own, no network, settings that nobody's environment changes."""
+
+import os
+from pathlib import Path
+
+import pytest
+
+from callboard.core.config import Settings
+from tests.fixtures.network_guard import install_network_guard
+from tests.fixtures.postgres_server import NO_POSTGRES
+
+pytest_plugins = ["tests.fixtures.databases"]
+
+
+def pytest_configure() -> None:
+    install_network_guard()
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Say loudly what was left out. Reads the reports, so it also works where several processes test."""
+    skipped = [report for report in terminalreporter.stats.get("skipped", []) if NO_POSTGRES in str(report.longrepr)]
+    if skipped:
+        reason = str(skipped[0].longrepr).partition(NO_POSTGRES)[2].rstrip("')\"")
+        terminalreporter.section("POSTGRESQL WAS LEFT OUT", sep="!", red=True, bold=True)
+        terminalreporter.write_line(f"{len(skipped)} tests did not run on PostgreSQL: {reason}")
+        terminalreporter.write_line("Start one on 127.0.0.1:5432, set TEST_DATABASE_URL, or install initdb and pg_ctl.")
+
+
+@pytest.fixture(autouse=True)
+def _no_settings_from_outside(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Take the settings of this machine away: keys in the environment, a `.env` in the current folder."""
+    for name in list(os.environ):
+        if name.lower() in Settings.model_fields:
+            monkeypatch.delenv(name)
+    monkeypatch.delenv("DEFAULT_OPENAI_MODEL_NAME", raising=False)
+    monkeypatch.setitem(Settings.model_config, "env_file", None)
