@@ -1,0 +1,1 @@
+"""Outside services that are no language models: one port, one file per service."""

@@ -1,0 +1,34 @@
+"""The outside services that a process knows, by name. `wiring` fills it; `steps/external_api.py` asks it."""
+
+import asyncio
+from collections.abc import Iterable
+
+from callboard.integrations.errors import UnknownServiceError
+from callboard.integrations.port import ExternalService, suggest_name
+
+
+class ServiceRegistry:
+    """Finds a service by its name, and closes them all. Two of one name are a mistake in the wiring."""
+
+    def __init__(self, services: Iterable[ExternalService]) -> None:
+        self._by_name: dict[str, ExternalService] = {}
+        for service in services:
+            if service.name in self._by_name:
+                raise ValueError(f"two services are called {service.name!r}")
+            self._by_name[service.name] = service
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The names that `get` knows, sorted."""
+        return tuple(sorted(self._by_name))
+
+    def get(self, name: str) -> ExternalService:
+        """Return the service called `name`. Raises: UnknownServiceError, with the nearest name."""
+        service = self._by_name.get(name)
+        if service is None:
+            raise UnknownServiceError(f"There is no service {name!r}. {suggest_name(name, self._by_name)}")
+        return service
+
+    async def close(self) -> None:
+        """Close every service."""
+        await asyncio.gather(*(service.close() for service in self._by_name.values()))
