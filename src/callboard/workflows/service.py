@@ -1,0 +1,132 @@
+"""What other domains ask of workflows: one ready to be submitted, and one ready to be run.
+
+`jobs/service.py` calls `WorkflowService.prepare`; `jobs/runner.py` calls `BundleStore.load`.
+"""
+
+import asyncio
+from collections import OrderedDict
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from callboard.core.database import Database
+from callboard.core.errors import PermanentError
+from callboard.workflows.bundles import Bundle
+from callboard.workflows.catalogue import BrokenWorkflow, LoadedWorkflow, WorkflowCatalogue
+from callboard.workflows.compiler import CompiledWorkflow, compile_workflow
+from callboard.workflows.repository import find_bundle
+from callboard.workflows.steps.registry import StepRegistry
+
+KEPT_BUNDLES = 256  # compiled workflows that a process keeps; a small one takes some 100 kB
+
+
+class MissingBundleError(PermanentError):
+    """The bundle that this job was submitted with is not in the database."""
+
+    code = "bundle_missing"
+    category = "internal"
+
+
+@dataclass(frozen=True, slots=True)
+class PreparedWorkflow:
+    """A workflow as a job keeps it: compiled, and as the bundle that is stored under `bundle_hash`."""
+
+    compiled: CompiledWorkflow
+    bundle_hash: str
+    content: str
+    provider: str
+
+    @property
+    def name(self) -> str:
+        return self.compiled.name
+
+    @property
+    def version(self) -> str:
+        return self.compiled.definition.version
+
+
+class WorkflowService:
+    """The workflows that can be submitted. `defaults_for` resolves provider and model for one by its name."""
+
+    def __init__(
+        self,
+        catalogue: WorkflowCatalogue,
+        registry: StepRegistry,
+        *,
+        defaults_for: Callable[[str], Mapping[str, Any]],
+    ) -> None:
+        self._catalogue = catalogue
+        self._registry = registry
+        self._defaults_for = defaults_for
+        self._prepared: dict[str, tuple[LoadedWorkflow, Mapping[str, Any], PreparedWorkflow]] = {}
+
+    def prepare(self, name: str) -> PreparedWorkflow:
+        """Return the workflow `name` with all that a run of it will read.
+
+        Raises: WorkflowNotFoundError, with the nearest name; InvalidWorkflowError, when its file is broken.
+        """
+        loaded = self._catalogue.get(name)
+        defaults = self._defaults_for(name)
+        kept = self._prepared.get(name)
+        if kept is not None and kept[0] is loaded and kept[1] == defaults:
+            return kept[2]
+        bundle = loaded.bundle(defaults)
+        prepared = PreparedWorkflow(
+            compile_workflow(bundle, self._registry), bundle.content_hash, bundle.to_json(), str(defaults["provider"])
+        )
+        self._prepared[name] = (loaded, defaults, prepared)
+        return prepared
+
+    def get(self, name: str) -> LoadedWorkflow:
+        """Return the workflow `name` as its file says. Raises: as `prepare`."""
+        return self._catalogue.get(name)
+
+    def list_all(self) -> Sequence[LoadedWorkflow]:
+        """Return the workflows that can be submitted, by name."""
+        return self._catalogue.list()
+
+    def names(self) -> Sequence[str]:
+        """Return the names of the workflows that can be submitted."""
+        return self._catalogue.names()
+
+    def broken(self) -> Sequence[BrokenWorkflow]:
+        """Return the files that cannot be submitted, each with its findings."""
+        return self._catalogue.broken()
+
+    def provider_of(self, name: str) -> str:
+        """Return the provider that serves llm steps of `name` which name none."""
+        return str(self._defaults_for(name)["provider"])
+
+
+class BundleStore:
+    """Compiled workflows by the hash of their bundle: a run keeps what it was submitted with."""
+
+    def __init__(self, database: Database, registry: StepRegistry) -> None:
+        self._database = database
+        self._registry = registry
+        self._kept: OrderedDict[str, CompiledWorkflow] = OrderedDict()
+        self._loading: dict[str, asyncio.Task[CompiledWorkflow]] = {}
+
+    async def load(self, bundle_hash: str) -> CompiledWorkflow:
+        """Return the workflow of the bundle `bundle_hash`.
+
+        Raises: MissingBundleError; InvalidWorkflowError, when this version of Callboard cannot run it.
+        """
+        kept = self._kept.get(bundle_hash)
+        if kept is not None:
+            self._kept.move_to_end(bundle_hash)
+            return kept
+        loading = self._loading.get(bundle_hash)
+        if loading is None:  # a hundred claimed jobs of one workflow read and compile it once
+            loading = self._loading[bundle_hash] = asyncio.create_task(self._load(bundle_hash))
+            loading.add_done_callback(lambda _: self._loading.pop(bundle_hash, None))
+        return await asyncio.shield(loading)  # a run that is cancelled leaves it to the others
+
+    async def _load(self, bundle_hash: str) -> CompiledWorkflow:
+        content = await find_bundle(self._database, bundle_hash)
+        if content is None:
+            raise MissingBundleError(f"The bundle {bundle_hash} that this job was submitted with is gone.")
+        compiled = self._kept[bundle_hash] = compile_workflow(Bundle.from_json(content), self._registry)
+        if len(self._kept) > KEPT_BUNDLES:
+            self._kept.popitem(last=False)
+        return compiled

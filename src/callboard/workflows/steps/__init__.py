@@ -1,0 +1,1 @@
+"""Step kinds: one file each; `wiring` hands them to the registry."""

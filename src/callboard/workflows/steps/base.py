@@ -1,0 +1,359 @@
+"""What the engine asks of the world, and what a step kind is. Called by `engine.py` and every kind.
+
+`Checkpointer` and `StepContext` are implemented by `jobs` (durable) and `workflows/memory.py` (for
+`callboard run`, tests and benches). Nothing here or above it in the workflow core knows a database.
+"""
+
+from abc import ABC, abstractmethod
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from decimal import Decimal
+from enum import StrEnum
+from typing import Any, NoReturn, Protocol, TypeAlias, TypeVar
+
+from pydantic import BaseModel
+
+from callboard.core.errors import TemporaryError
+from callboard.core.json_values import JsonValue
+from callboard.workflows.conditions import Condition, ConditionText, Expression
+from callboard.workflows.definition import DEFAULT_CALL_SECONDS, ErrorMode, RetryPolicy
+from callboard.workflows.prompts import Prompt
+from callboard.workflows.references import Scope, StepView, Template
+
+CHOICE_SUFFIX = "?"  # `path?` is the journal row of what a container chose, written before its first child
+
+ConfigT = TypeVar("ConfigT", bound=BaseModel)
+ConfigModel: TypeAlias = type[BaseModel]  # kinds have an attribute `type`, which hides the builtin
+
+
+class StepOutcome(StrEnum):
+    """How a step instance ended. All but `FAILED` are final: a later attempt takes them as they are."""
+
+    SUCCEEDED = "succeeded"
+    SKIPPED = "skipped"
+    CONTINUED = "continued"
+    DEFAULTED = "defaulted"
+    FAILED = "failed"
+
+    @property
+    def is_replayed(self) -> bool:
+        return self is not StepOutcome.FAILED
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class UsageRecord:
+    """What one finished outside call used and cost. `service` is "llm" or the outside service's name."""
+
+    service: str
+    provider: str
+    model: str
+    task_name: str
+    input_units: int
+    output_units: int
+    cost_usd: Decimal
+    duration_ms: int
+    metadata: Mapping[str, Any] = field(default_factory=dict)  # price id, unit price, source, finish reason
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PaidCall:
+    """The outcome of one outside call: the JSON that the step goes on with, and what it cost."""
+
+    value: JsonValue
+    usage: UsageRecord
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Progress:
+    """Where a run stands, counted in top-level steps."""
+
+    steps_completed: int
+    current_step: str | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StepRecord:
+    """A step instance that has ended, as it is journaled.
+
+    `path` = step ids joined by "/", "[i]" per item of a loop. `output_json` is None for containers
+    (assembled from their children) and for null. `choice` is what a container decided: the branch
+    that was taken, or the hash of a loop's list. `error` = {type, category, message, retryable, details}.
+    """
+
+    path: str
+    step_id: str
+    step_type: str
+    outcome: StepOutcome
+    started_at: datetime
+    completed_at: datetime
+    output_json: str | None = None
+    choice: str | None = None
+    error: Mapping[str, Any] | None = None
+    attempts: int = 1
+    progress: Progress | None = None  # set on top-level steps
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RecordedStep:
+    """A journaled step instance as a replay reads it."""
+
+    outcome: StepOutcome
+    output_json: str | None = None
+    choice: str | None = None
+    error: Mapping[str, Any] | None = None
+
+
+class RunSuspended(Exception):  # noqa: N818 - nothing failed
+    """The worker is stopping or lost its lease: start nothing more and unwind. Not a failure of the step.
+
+    Engine and step kinds let it through. A container whose branches raise it first waits for the
+    branches that have a call in flight, since what they pay for must be journaled.
+    """
+
+
+class Checkpointer(Protocol):
+    """Makes a run durable, one step instance at a time. One object per run."""
+
+    def find(self, path: str) -> RecordedStep | None:
+        """Return what an earlier attempt journaled for `path`, never a failed one."""
+        ...
+
+    async def save(self, record: StepRecord) -> None:
+        """Return once `record` is durable. Saving the same record twice is success.
+
+        Raises: RunSuspended, when this run is no longer ours to write.
+        """
+        ...
+
+    def note_started(self, path: str, step_type: str, progress: Progress | None) -> None:
+        """Tell whoever watches that a step began. Never waits; may be dropped when it ends at once."""
+        ...
+
+    def note_retrying(self, path: str, *, attempt: int, delay_seconds: float, error: Mapping[str, Any]) -> None:
+        """Tell whoever watches that a step is tried again after `delay_seconds`. Never waits."""
+        ...
+
+    async def back_off(self, seconds: float) -> None:
+        """Return after `seconds`. Raises: RunSuspended, at once when the worker begins to stop."""
+        ...
+
+    def ensure_running(self) -> None:
+        """Return when a new step may begin. Raises: RunSuspended otherwise."""
+        ...
+
+
+class StepContext(Protocol):
+    """What a step may ask of the job it runs in. One object per attempt of a step instance."""
+
+    @property
+    def job_id(self) -> str: ...
+
+    @property
+    def path(self) -> str: ...
+
+    async def call_once(self, perform: Callable[[], Awaitable[PaidCall]]) -> JsonValue:
+        """Return the value of this step's next outside call, performing it only if no attempt ever did.
+
+        The n-th use within a step instance is journaled as `path#n`, together with its usage row, before
+        this returns; a replay returns the journaled value and performs nothing. The value came through
+        `loads(dumps(value))`. An exception of `perform` passes through and is not journaled.
+
+        Raises: RunSuspended, before performing, when no new call may be started.
+        Raises: UnstorableValueError, after recording the usage, when the value cannot be stored.
+        """
+        ...
+
+    def resolve_secret(self, name: str) -> str:
+        """Return the secret `name` from settings. Raises: PermanentError, naming it, when there is none."""
+        ...
+
+
+ContextFactory: TypeAlias = Callable[[str], StepContext]  # path -> the context of one step instance
+
+
+class StepTimeoutError(TemporaryError):
+    """The step took longer than its timeout_seconds."""
+
+    code = "step_timeout"
+    category = "timeout"
+
+
+class StepFailedError(Exception):
+    """A step inside a container failed for good; the container's own retry and error mode decide next.
+
+    Raised by the engine out of `Children`; container bodies let it through. `error` is the JSON that
+    users see, `is_temporary` whether trying again makes sense, and `retry_after_seconds` how soon.
+    """
+
+    def __init__(
+        self, error: Mapping[str, Any], *, is_temporary: bool, retry_after_seconds: float | None = None
+    ) -> None:
+        super().__init__(error["message"])
+        self.error = error
+        self.is_temporary = is_temporary
+        self.retry_after_seconds = retry_after_seconds
+
+
+@dataclass(frozen=True, slots=True)
+class StepSequence:
+    """Steps that run one after the other inside a container. `branch` is their segment of the path, "" for none."""
+
+    steps: "tuple[CompiledStep, ...]"
+    branch: str = ""
+    is_loop: bool = False
+
+    def prefix(self, container_path: str, index: int | None = None) -> str:
+        """Return what stands before a step's id in the paths of this sequence.
+
+        >>> StepSequence((), branch="hospitals").prefix("places")
+        'places/hospitals/'
+        >>> StepSequence((), is_loop=True).prefix("each", 3)
+        'each[3]/'
+        """
+        if index is not None:
+            return f"{container_path}[{index}]/"
+        return f"{container_path}/{self.branch}/" if self.branch else f"{container_path}/"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CompiledStep:
+    """One step of a file, ready to run as often as wanted. `sequences` are those inside it, loops too."""
+
+    id: str
+    type: str
+    body: "StepBody"
+    is_container: bool = False
+    when: Condition | None = None
+    error_mode: ErrorMode = ErrorMode.FAIL
+    default_value: Template | None = None
+    retry: RetryPolicy | None = None
+    timeout_seconds: float = DEFAULT_CALL_SECONDS
+    aliases: tuple[str, ...] = ()
+    sequences: tuple[StepSequence, ...] = ()
+
+
+class Children(Protocol):
+    """What a container may ask of the engine while it runs. Bound to one attempt of one step instance."""
+
+    async def choose(self, decide: Callable[[], str]) -> str:
+        """Return what `decide` said when this instance first ran; it is durable before this returns."""
+        ...
+
+    async def run(self, sequence: StepSequence) -> Sequence[StepView]:
+        """Run the steps of a branch and return how each ended. Raises: StepFailedError, RunSuspended."""
+        ...
+
+    async def run_item(
+        self, sequence: StepSequence, index: int, *, names: Mapping[str, JsonValue]
+    ) -> Sequence[StepView]:
+        """Run the steps of a loop for one item, with `names` beside the container's own scope."""
+        ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StepExecution:
+    """One attempt of one step instance: all that a body needs for its work."""
+
+    step_id: str
+    path: str
+    scope: Scope
+    context: StepContext
+    timeout_seconds: float
+    children: Children
+
+
+class StepBody(ABC):
+    """A step of a file as its kind compiled it. One object serves every run, so it keeps nothing of a run."""
+
+    @abstractmethod
+    async def run(self, execution: StepExecution) -> JsonValue:
+        """Return the step's output.
+
+        Raises: TemporaryError or PermanentError; the engine alone decides what follows.
+        """
+
+    def alias_value(self, output: JsonValue) -> JsonValue:
+        """Return what the names in the step's `outputs` stand for: the whole output, unless a kind says else."""
+        return output
+
+
+class StepCompiler(Protocol):
+    """What a kind may ask while one step of a file is compiled. Mistakes are collected, not raised.
+
+    `place` is where something stands in the step's `config`: keys and indexes. What cannot be compiled is
+    reported and gives a harmless constant, so that a kind goes on and every mistake is found at once.
+    """
+
+    @property
+    def raw(self) -> Mapping[str, Any]:
+        """The step's `config` as the file has it, short forms written out."""
+        ...
+
+    @property
+    def defaults(self) -> Mapping[str, Any]:
+        """What the settings said at submit: `provider`, `model`, `model_aliases`."""
+        ...
+
+    @property
+    def markdown_schemas(self) -> Mapping[str, Mapping[str, Any]]: ...
+
+    def config(self, model: type[ConfigT]) -> ConfigT:
+        """Return `raw` read by `model`. What does not fit is reported and ends this step's compilation."""
+        ...
+
+    def parse(self, raw: Mapping[str, Any], model: type[ConfigT], *place: str | int) -> ConfigT:
+        """Return `raw`, which stands at `place`, read by `model`. As `config` otherwise."""
+        ...
+
+    def check(
+        self, raw: Mapping[str, Any], model: type[BaseModel], *place: str | int, codes: Collection[str] | None = None
+    ) -> None:
+        """Report what `model` refuses of `raw`; with `codes`, only findings of those (unknown_field, missing_field)."""
+        ...
+
+    def template(
+        self, value: JsonValue, *place: str | int, names: Collection[str] | None = (), allows_secrets: bool = False
+    ) -> Template:
+        """Return `value` compiled; `names` are known in it beside the step's own scope, None for any name."""
+        ...
+
+    def condition(self, text: ConditionText, *place: str | int, names: Collection[str] = ()) -> Condition: ...
+
+    def expression(self, text: str, *place: str | int, names: Collection[str] = ()) -> Expression: ...
+
+    def prompt(self, path: str, *place: str | int, variables: Collection[str]) -> Prompt: ...
+
+    def prompt_text(self, text: str, *place: str | int, variables: Collection[str]) -> Prompt: ...
+
+    def sequence(
+        self, raw_steps: JsonValue, *place: str | int, branch: str = "", loop_names: Collection[str] | None = None
+    ) -> StepSequence:
+        """Return the steps of a branch; with `loop_names`, of a loop whose items go by those names.
+
+        `raw_steps` is the list at `place`, or the one step there.
+        """
+        ...
+
+    def report(self, message: str, *place: str | int, code: str) -> None:
+        """Note a mistake at `place`."""
+        ...
+
+    def refuse(self, message: str, *place: str | int, code: str) -> NoReturn:
+        """Note a mistake at `place` that ends this step's compilation."""
+        ...
+
+
+class StepKind(Protocol):
+    """A `type` that steps may have. `wiring` hands the kinds to a `StepRegistry`, each with what it needs."""
+
+    @property
+    def type(self) -> str: ...
+
+    @property
+    def config_model(self) -> ConfigModel: ...
+
+    @property
+    def is_container(self) -> bool: ...
+
+    def compile(self, step: StepCompiler) -> StepBody: ...
