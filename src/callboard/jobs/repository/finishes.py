@@ -1,0 +1,182 @@
+"""Ending a run: completed, failed, cancelled, or handed back to the queue, with its outbox row and its costs.
+
+A job's end, its outbox row and its last event are one transaction. Cancel against finish: the first commit
+wins, so a run that finishes after a cancel was accepted ends as cancelled.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from enum import Enum, auto
+from typing import Any
+from uuid import UUID
+
+import sqlalchemy as sa
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from callboard.core.clock import milliseconds_between, now
+from callboard.core.database import Database
+from callboard.core.ids import JobId, new_uuid
+from callboard.core.json_values import dumps, with_member
+from callboard.jobs.costs import CostData, summarise_costs
+from callboard.jobs.models import Job
+from callboard.jobs.repository.fences import NewEvent, append_events, is_owned, lock_jobs
+from callboard.jobs.repository.usage import load_usage
+from callboard.jobs.status import JobStatus, ensure_legal
+from callboard.webhooks.models import OutboxMessage
+
+ENDING_COLUMNS = (
+    Job.tenant_id,
+    Job.workflow_name,
+    Job.user_id,
+    Job.started_at,
+    Job.claimed_at,
+    Job.active_ms,
+    Job.cancel_requested_at,
+    Job.total_steps,
+    Job.steps_completed,
+    Job.current_step,
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Finish:
+    """How a run ended, as its worker says. QUEUED hands the job back to whoever claims it next.
+
+    `outputs_json` is the workflow's outputs, a JSON object as text; `error` the error document of a failure.
+    """
+
+    job_id: JobId
+    fence: int
+    status: JobStatus
+    outputs_json: str = "{}"
+    error: Mapping[str, Any] | None = None
+
+
+class Finished(Enum):
+    """What became of a finish."""
+
+    WRITTEN = auto()
+    ALREADY = auto()  # the same run had ended the job before: the first try's commit was heard of late
+    LOST = auto()  # somebody else owns the job by now
+
+
+async def write_finishes(database: Database, finishes: Sequence[Finish]) -> list[Finished]:
+    """End many runs in one transaction and return, in order, what became of each."""
+    async with database.transaction() as connection:
+        locked = await lock_jobs(connection, (finish.job_id for finish in finishes), *ENDING_COLUMNS)
+        outcomes = [_judge(locked.get(finish.job_id), finish) for finish in finishes]
+        mine = [finish for finish, outcome in zip(finishes, outcomes, strict=True) if outcome is Finished.WRITTEN]
+        await end_locked_jobs(connection, [_heed_cancel(finish, locked[finish.job_id]) for finish in mine], locked)
+    return outcomes
+
+
+async def end_locked_jobs(
+    connection: AsyncConnection, finishes: Sequence[Finish], locked: Mapping[UUID, sa.Row[Any]]
+) -> None:
+    """Write `finishes` of jobs whose rows this transaction has locked with `ENDING_COLUMNS`."""
+    if not finishes:
+        return
+    for finish in finishes:
+        ensure_legal(JobStatus(locked[finish.job_id].status), finish.status)
+    usage = await load_usage(connection, [finish.job_id for finish in finishes if finish.status.is_final])
+    last_events = await append_events(connection, [_event_of(finish) for finish in finishes], locked)
+    moment = now()
+    rows = []
+    messages = []
+    for finish in sorted(finishes, key=lambda finish: finish.job_id):
+        row = locked[finish.job_id]
+        costs = summarise_costs(usage.get(finish.job_id, []))
+        ended = _ended_values(finish, row, costs, moment) if finish.status.is_final else _handed_back(row, moment)
+        rows.append({"b_id": finish.job_id, "last_event_id": last_events[finish.job_id], **ended})
+        if finish.status.is_final:
+            messages.append(_outbox_values(finish, row, ended, costs, moment))
+    await _update(connection, rows)
+    if messages:
+        await connection.execute(sa.insert(OutboxMessage), messages)
+
+
+def _judge(row: sa.Row[Any] | None, finish: Finish) -> Finished:
+    if row is not None and row.fence == finish.fence and JobStatus(row.status).is_final:
+        return Finished.ALREADY
+    return Finished.WRITTEN if is_owned(row, finish.fence) else Finished.LOST
+
+
+def _heed_cancel(finish: Finish, row: sa.Row[Any]) -> Finish:
+    if row.cancel_requested_at is None:
+        return finish
+    return Finish(job_id=finish.job_id, fence=finish.fence, status=JobStatus.CANCELLED)
+
+
+def _ended_values(finish: Finish, row: sa.Row[Any], costs: CostData, moment: datetime) -> dict[str, Any]:
+    is_completed = finish.status is JobStatus.COMPLETED
+    result = with_member(finish.outputs_json, "cost_data", costs.to_json()) if is_completed else None
+    return {
+        "status": finish.status,
+        "owner": None,
+        "result_data": result,
+        "error": None if finish.error is None else dumps(finish.error),
+        "error_message": None if finish.error is None else finish.error["message"],
+        "cost_usd": costs.total_cost_usd,
+        "input_tokens": costs.input_tokens,
+        "output_tokens": costs.output_tokens,
+        "current_step": None if is_completed else row.current_step or (finish.error or {}).get("step_id"),
+        "steps_completed": row.total_steps if is_completed else row.steps_completed,
+        "active_ms": row.active_ms + held_ms(row, moment),
+        "completed_at": moment,
+        "duration_ms": milliseconds_between(row.started_at or moment, moment),
+        "updated_at": moment,
+    }
+
+
+def _handed_back(row: sa.Row[Any], moment: datetime) -> dict[str, Any]:
+    """Give the job to whoever claims it next. The fence grows at once: the old owner is out from here on."""
+    return {
+        "status": JobStatus.QUEUED,
+        "owner": None,
+        "fence": row.fence + 1,
+        "claimed_at": None,
+        "active_ms": row.active_ms + held_ms(row, moment),
+        "updated_at": moment,
+    }
+
+
+def held_ms(row: sa.Row[Any], moment: datetime) -> int:
+    """Return for how long the present worker has held the job: only that counts for its time limit."""
+    return 0 if row.claimed_at is None else milliseconds_between(row.claimed_at, moment)
+
+
+async def _update(connection: AsyncConnection, rows: Sequence[dict[str, Any]]) -> None:
+    """Write `rows` of one or two shapes (ended, handed back), each shape as one statement."""
+    mine = Job.__table__.c.id == sa.bindparam("b_id")
+    for shape in sorted({tuple(sorted(row)) for row in rows}):
+        same = [row for row in rows if tuple(sorted(row)) == shape]
+        await connection.execute(sa.update(Job.__table__).where(mine), same)  # type: ignore[arg-type]
+
+
+def _event_of(finish: Finish) -> NewEvent:
+    if finish.status.is_final:
+        return NewEvent(finish.job_id, f"job.{finish.status}", {"error": finish.error} if finish.error else {})
+    return NewEvent(finish.job_id, "job.requeued", {"reason": "handed_back"})
+
+
+def _outbox_values(
+    finish: Finish, row: sa.Row[Any], ended: Mapping[str, Any], costs: CostData, moment: datetime
+) -> dict[str, Any]:
+    payload = {
+        "job_id": str(finish.job_id),
+        "status": finish.status,
+        "workflow_name": row.workflow_name,
+        "user_id": row.user_id,
+        "error": finish.error,
+        "cost_data": costs.to_json(),
+        "duration_ms": ended["duration_ms"],
+    }
+    return {
+        "id": new_uuid(),
+        "tenant_id": row.tenant_id,
+        "job_id": finish.job_id,
+        "event": f"workflow.{finish.status}",
+        "payload": dumps(payload),
+        "created_at": moment,
+    }

@@ -1,0 +1,307 @@
+"""Runs jobs: claim, load, run, finish. One per worker process, thousands of runs on one loop.
+
+The doorbell (`queues/embedded.py`) calls `run_next`; the engine (`workflows/engine.py`) walks the steps;
+`checkpoints.py` makes them durable. `jobs/sweeper.py` looks after what this process cannot see itself.
+"""
+
+import asyncio
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from enum import Enum, auto
+from typing import Any
+from uuid import UUID
+
+import structlog
+
+from callboard.core.clock import milliseconds_between, now, to_iso
+from callboard.core.database import DATABASE_ERRORS, Database
+from callboard.core.errors import CallboardError, StepError
+from callboard.core.json_values import JsonValue, UnstorableValueError, dumps, loads
+from callboard.core.telemetry import Telemetry
+from callboard.jobs.checkpoints import Journal, RunCheckpointer, RunStepContext
+from callboard.jobs.endings import Endings
+from callboard.jobs.errors import RunCrashedError, RunTimeoutError
+from callboard.jobs.finishes import Finishes
+from callboard.jobs.leases import WorkerLease
+from callboard.jobs.repository.claims import ClaimedJob, claim_jobs
+from callboard.jobs.repository.finishes import Finish, Finished
+from callboard.jobs.repository.journal import load_journal
+from callboard.jobs.status import JobStatus
+from callboard.workflows.compiler import CompiledWorkflow
+from callboard.workflows.engine import Engine
+from callboard.workflows.errors import RunFailedError
+from callboard.workflows.service import BundleStore
+from callboard.workflows.steps.base import RecordedStep, RunSuspended
+
+CLAIM_LIMIT = 100  # rows a claim: one claimer of 100 rows beats many of one (measured)
+ABORT_SECONDS = 5.0  # a cancelled step that does not let go by then (a thread) is left behind
+LOAD_RETRY_SECONDS = 1.0
+
+log = structlog.get_logger(__name__)
+
+
+class StopReason(Enum):
+    """Why a run was stopped from outside."""
+
+    CANCELLED = auto()  # a caller asked for it
+    TIMED_OUT = auto()  # the workflow's timeout_seconds
+    HANDED_BACK = auto()  # this worker stops
+    LOST = auto()  # the job belongs to another worker by now
+
+
+@dataclass(slots=True)
+class ActiveRun:
+    """A run that this process holds."""
+
+    job: ClaimedJob
+    walk: "asyncio.Task[Any] | None" = None
+    checkpointer: RunCheckpointer | None = None
+    stop_reason: StopReason | None = None
+    done: asyncio.Event = field(default_factory=asyncio.Event)
+
+    def stop(self, reason: StopReason) -> None:
+        """Abort the run's calls at once. The first reason stands."""
+        if self.stop_reason is None:
+            self.stop_reason = reason
+        if self.walk is not None:
+            self.walk.cancel()
+
+    def suspend(self) -> None:
+        """Let calls in flight finish, start nothing new."""
+        if self.checkpointer is not None:
+            self.checkpointer.suspended.set()
+
+
+class JobRunner:
+    """Claims jobs for this process and runs them until they end or this process stops."""
+
+    def __init__(
+        self,
+        database: Database,
+        *,
+        engine: Engine,
+        bundles: BundleStore,
+        journal: Journal,
+        finishes: Finishes,
+        endings: Endings,
+        lease: WorkerLease,
+        telemetry: Telemetry,
+        secrets: Callable[[str], str | None],
+        max_running: int,
+        ring: Callable[[], None],
+    ) -> None:
+        self._database = database
+        self._engine = engine
+        self._bundles = bundles
+        self._journal = journal
+        self._finishes = finishes
+        self._endings = endings
+        self._lease = lease
+        self._telemetry = telemetry
+        self._secrets = secrets
+        self._max_running = max_running
+        self._ring = ring
+        self._active: dict[UUID, ActiveRun] = {}
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._is_stopping = False
+
+    @property
+    def free_slots(self) -> int:
+        return self._max_running - len(self._active)
+
+    def holds(self, job_id: UUID) -> bool:
+        """Return whether this process runs the job now."""
+        return job_id in self._active
+
+    async def run_next(self) -> int:
+        """Claim what there is room for, start it, and return how many jobs that were."""
+        limit = min(CLAIM_LIMIT, self.free_slots)
+        if self._is_stopping or limit <= 0 or not self._lease.is_current:
+            return 0
+        worker_id = self._lease.worker_id
+        jobs = await claim_jobs(self._database, worker_id, limit)
+        if self._lease.is_lost or self._lease.worker_id != worker_id:
+            return 0  # marked dead while the claim was under way: whoever did it takes these jobs over
+        for job in jobs:
+            run = self._active[job.id] = ActiveRun(job)
+            task = asyncio.create_task(self._run(run), name=f"job-{job.id}")
+            self._tasks.add(task)
+            task.add_done_callback(self._tasks.discard)
+        return len(jobs)
+
+    def cancel(self, job_id: UUID) -> None:
+        """Abort the run of this job, if this process holds it. The request itself is in the database."""
+        run = self._active.get(job_id)
+        if run is not None:
+            run.stop(StopReason.CANCELLED)
+
+    def abandon_all(self) -> None:
+        """Stop every run without writing anything: the lease was lost and the jobs are others' by now."""
+        for run in self._active.values():
+            run.stop(StopReason.LOST)
+
+    async def stop(self, *, grace_seconds: float) -> None:
+        """Claim nothing more, let calls in flight finish for `grace_seconds`, hand the rest back."""
+        self._is_stopping = True
+        for run in self._active.values():
+            run.suspend()
+        if self._tasks:
+            await asyncio.wait(self._tasks, timeout=grace_seconds)
+        for run in self._active.values():
+            run.stop(StopReason.HANDED_BACK)
+        self._lease.leave()
+        if self._tasks:
+            await asyncio.wait(self._tasks)
+
+    def may_go_on(self) -> bool:
+        """Return whether a run of this process may start a new step or call."""
+        return not self._is_stopping and self._lease.is_current
+
+    async def _run(self, run: ActiveRun) -> None:
+        """Take one claimed job from its load to its end: the stages of every run."""
+        job = run.job
+        structlog.contextvars.bind_contextvars(
+            job_id=str(job.id), workflow_name=job.workflow_name, correlation_id=job.celery_task_id
+        )
+        log.debug("job.claimed", fence=job.fence, attempt=job.attempt)
+        try:
+            finish = await self._load_and_walk(run)
+            if run.checkpointer is not None:
+                run.checkpointer.close()
+                await run.checkpointer.settle()
+            if finish is not None:
+                await self._finish(run, finish)
+        finally:  # whatever breaks: a job that is held by nobody goes back to the queue (`sweeper.py`)
+            self._active.pop(job.id, None)
+            self._ring()
+
+    async def _load_and_walk(self, run: ActiveRun) -> Finish | None:
+        """Return how the run ended, or None when it is not ours to say.
+
+        The load and the walk are one task: cancelling it is how a run is stopped, whatever it is doing.
+        """
+        run.walk = asyncio.create_task(self._walk(run), name=f"walk-{run.job.id}")
+        if run.stop_reason is not None:
+            run.walk.cancel()
+        done, _ = await asyncio.wait({run.walk}, timeout=_seconds_left(run.job))
+        if not done:
+            run.stop(StopReason.TIMED_OUT)
+        if not run.walk.done():
+            await self._abort(run)
+        return self._judge(run, run.walk)
+
+    async def _walk(self, run: ActiveRun) -> Any:
+        workflow, recorded = await self._load(run.job)
+        checkpointer = RunCheckpointer(
+            run.job, self._journal, recorded=recorded, may_go_on=self.may_go_on, telemetry=self._telemetry
+        )
+        run.checkpointer = checkpointer
+        return await self._engine.run(
+            workflow,
+            input_data=loads(run.job.input_data),
+            context=_reserved_context(run.job),
+            checkpointer=checkpointer,
+            context_for=lambda path: RunStepContext(checkpointer, path, secrets=self._secrets),
+        )
+
+    async def _load(self, job: ClaimedJob) -> tuple[CompiledWorkflow, dict[str, RecordedStep]]:
+        """Return the workflow as it was submitted and what earlier attempts journaled."""
+        while True:
+            try:
+                workflow = await self._bundles.load(job.definition_hash)
+                recorded = await load_journal(self._database, job.id) if job.was_claimed_before else {}
+                return workflow, recorded
+            except DATABASE_ERRORS as error:
+                log.warning("job.load_failed", error=repr(error)[:300])
+                await asyncio.sleep(LOAD_RETRY_SECONDS)
+
+    async def _abort(self, run: ActiveRun) -> None:
+        assert run.walk is not None
+        _, pending = await asyncio.wait({run.walk}, timeout=ABORT_SECONDS)
+        if pending:
+            log.error("job.abort_slow", seconds=ABORT_SECONDS)
+
+    def _judge(self, run: ActiveRun, walk: "asyncio.Task[Any]") -> Finish | None:
+        """Return what the end of `walk` means for the job."""
+        if run.stop_reason is StopReason.LOST or self._lease.is_lost:
+            return None
+        if not walk.done() or walk.cancelled():
+            return self._finish_of_stopped(run)
+        error = walk.exception()
+        if error is None:
+            return _completed(run.job, walk.result())
+        if isinstance(error, RunSuspended):
+            return Finish(job_id=run.job.id, fence=run.job.fence, status=JobStatus.QUEUED)
+        if isinstance(error, RunFailedError):
+            return _failed(run.job, dict(error.error))
+        if isinstance(error, asyncio.CancelledError):
+            return self._finish_of_stopped(run)
+        if isinstance(error, CallboardError):  # what the run began with is gone, or this version cannot run it
+            return _failed(run.job, _error_json(error))
+        log.error("job.crashed", exc_info=error)
+        return _failed(run.job, _error_json(RunCrashedError()))
+
+    def _finish_of_stopped(self, run: ActiveRun) -> Finish:
+        if run.stop_reason is StopReason.CANCELLED:
+            return Finish(job_id=run.job.id, fence=run.job.fence, status=JobStatus.CANCELLED)
+        if run.stop_reason is StopReason.TIMED_OUT:
+            message = f"The run took longer than its {run.job.timeout_seconds} seconds (timeout_seconds)."
+            return _failed(run.job, _error_json(RunTimeoutError(message)))
+        return Finish(job_id=run.job.id, fence=run.job.fence, status=JobStatus.QUEUED)
+
+    async def _finish(self, run: ActiveRun, finish: Finish) -> None:
+        job = run.job
+        try:
+            finished = await self._finishes.write(finish)
+        except DATABASE_ERRORS as error:
+            # the sweeper of whoever is left finds the job with its journal whole
+            log.error("job.finish_not_written", status=finish.status, error=repr(error)[:300])
+            return
+        if finished is Finished.LOST:
+            self._telemetry.lease_lost()
+            log.warning("job.lease_lost", fence=job.fence)
+            return
+        seconds = milliseconds_between(job.started_at, now()) / 1000
+        log.info("job.finished", status=finish.status, fence=job.fence, seconds=seconds, error=finish.error)
+        if finish.status.is_final:
+            self._telemetry.job_ended(job.workflow_name, finish.status, seconds)
+            self._endings.announce(job.id)
+
+
+def _seconds_left(job: ClaimedJob) -> float:
+    """Return how long the run may take from here: only time in which a worker held it counts."""
+    return max(0.0, job.timeout_seconds - job.active_ms / 1000)
+
+
+def _reserved_context(job: ClaimedJob) -> dict[str, Any]:
+    return {
+        "job_id": str(job.id),
+        "workflow": job.workflow_name,
+        "user_id": job.user_id,
+        "started_at": to_iso(job.started_at),
+    }
+
+
+def _completed(job: ClaimedJob, outputs: Mapping[str, JsonValue]) -> Finish:
+    """Return the end of a run that gave `outputs`; a failure, when they cannot be stored."""
+    given = {name: value for name, value in outputs.items() if name != "cost_data"}  # ours, whatever the file says
+    try:
+        text = dumps(given)
+    except UnstorableValueError as error:
+        return _failed(job, _error_json(error))
+    return Finish(job_id=job.id, fence=job.fence, status=JobStatus.COMPLETED, outputs_json=text)
+
+
+def _failed(job: ClaimedJob, error: dict[str, Any]) -> Finish:
+    return Finish(job_id=job.id, fence=job.fence, status=JobStatus.FAILED, error=error)
+
+
+def _error_json(error: CallboardError) -> dict[str, Any]:
+    return {
+        "type": error.code,
+        "category": error.category if isinstance(error, StepError) else "workflow",
+        "message": error.message,
+        "retryable": error.retryable,
+        "step_id": None,
+        "details": error.details if isinstance(error, StepError) else {},
+    }

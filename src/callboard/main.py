@@ -1,0 +1,162 @@
+"""The API: routers, middleware, error answers and documentation, put together.
+
+`uvicorn callboard.main:app` and `callboard serve` start here. What the routers work with is opened when
+the server starts (`wiring.serving`), put into `app.state`, and closed when it stops.
+"""
+
+from collections.abc import AsyncIterator, Callable
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from typing import Any, Protocol
+
+from fastapi import Depends, FastAPI
+from fastapi.routing import APIRoute
+from starlette.middleware.cors import CORSMiddleware
+from starlette.types import ASGIApp
+
+import callboard.accounts.router
+import callboard.jobs.router
+import callboard.system.router
+import callboard.workflows.router
+from callboard.accounts.operator_keys import require_production_keys
+from callboard.accounts.service import ApiKeyService
+from callboard.core.config import Settings, SettingsError, load_settings
+from callboard.core.http_middleware import REQUEST_ID_HEADER, BodyLimit, RequestIds
+from callboard.core.logging import configure_logging
+from callboard.core.openapi_examples import put_back_nulls
+from callboard.core.problems import describe_problems, install_problem_handlers
+from callboard.core.query_parameters import refuse_repeated_parameters
+from callboard.core.telemetry import Telemetry
+from callboard.system.dependencies import ModelProviders
+from callboard.system.service import HealthService, PriceList
+from callboard.wiring import serving
+
+PREFLIGHT_SECONDS = 600  # how long a browser need not ask again
+EXPOSED_HEADERS = (REQUEST_ID_HEADER, "Location", "ETag", "Retry-After", "Idempotency-Replayed")
+
+TAGS = [
+    {"name": "jobs", "description": "Submit workflows, watch them, cancel them, see what they cost."},
+    {"name": "workflows", "description": "The workflows that can be run."},
+    {"name": "keys", "description": "API keys. The scope `admin` is needed."},
+    {"name": "system", "description": "Health, metrics, models. Most of it needs no key."},
+]
+
+ABOUT = """
+Send a key in `X-API-Key`. Errors are problem documents (RFC 9457) that list everything that is wrong at once.
+Every answer carries `X-Request-ID`; send your own to find a request in the logs.
+"""
+
+
+class Services(Protocol):
+    """What the routers work with: `wiring.Services`, or less of it in a test."""
+
+    @property
+    def api_keys(self) -> ApiKeyService: ...
+    @property
+    def catalogue(self) -> object: ...
+    @property
+    def jobs(self) -> object: ...
+    @property
+    def llm(self) -> ModelProviders: ...
+    @property
+    def prices(self) -> PriceList: ...
+    @property
+    def health(self) -> HealthService: ...
+    @property
+    def telemetry(self) -> Telemetry: ...
+
+
+ServicesFactory = Callable[[Settings], AbstractAsyncContextManager[Services]]
+
+
+class CallboardApi(FastAPI):
+    """The application. Its middleware stands outside the answer to crashes, so that a 500 has it too."""
+
+    def __init__(self, settings: Settings, open_services: ServicesFactory) -> None:
+        self.settings = settings
+        super().__init__(
+            title=settings.app_name,
+            version=settings.app_version,
+            description=settings.app_description + "\n" + ABOUT,
+            openapi_tags=TAGS,
+            license_info={"name": "Apache 2.0", "identifier": "Apache-2.0"},
+            lifespan=_lifespan(settings, open_services),
+            dependencies=[Depends(refuse_repeated_parameters)],
+            redirect_slashes=False,  # a redirect would lose the body, and is an answer that nothing documents
+            redoc_url=None,
+            generate_unique_id_function=_operation_id,
+        )
+
+    def build_middleware_stack(self) -> ASGIApp:
+        """Return the application with, from outside in: request ids, CORS, crashes, body limit, routers."""
+        self.add_middleware(BodyLimit, max_bytes=self.settings.max_body_bytes)
+        app = super().build_middleware_stack()
+        if self.settings.cors_origins:
+            app = CORSMiddleware(
+                app,
+                allow_origins=self.settings.cors_origins,
+                allow_methods=("GET", "POST", "PUT", "PATCH", "DELETE"),
+                allow_headers=("*",),
+                expose_headers=EXPOSED_HEADERS,
+                max_age=PREFLIGHT_SECONDS,
+            )
+        return RequestIds(app)
+
+    def openapi(self) -> dict[str, Any]:
+        """Return the API's description, made once."""
+        if self.openapi_schema is None:
+            document = super().openapi()  # FastAPI keeps what it returns, and this changes it in place
+            describe_problems(document)
+            put_back_nulls(document)
+        schema = self.openapi_schema
+        assert schema is not None
+        return schema
+
+
+def create_app(settings: Settings, open_services: ServicesFactory = serving) -> FastAPI:
+    """Return the application for `settings`. Nothing is opened before the server starts it.
+
+    `open_services` gives what the routers work with, and closes it again.
+    """
+    app = CallboardApi(settings, open_services)
+    install_problem_handlers(app)
+    app.include_router(callboard.system.router.router)
+    app.include_router(callboard.jobs.router.router)
+    app.include_router(callboard.workflows.router.router)
+    app.include_router(callboard.accounts.router.router)
+    return app
+
+
+def _lifespan(
+    settings: Settings, open_services: ServicesFactory
+) -> Callable[[FastAPI], AbstractAsyncContextManager[None]]:
+    @asynccontextmanager
+    async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+        configure_logging(settings.log_level, json=settings.logs_json)
+        async with open_services(settings) as services:
+            app.state.settings = settings
+            app.state.api_keys = services.api_keys
+            app.state.catalogue = services.catalogue
+            app.state.jobs = services.jobs
+            app.state.llm = services.llm
+            app.state.prices = services.prices
+            app.state.health = services.health
+            app.state.telemetry = services.telemetry
+            yield
+
+    return lifespan
+
+
+def _operation_id(route: APIRoute) -> str:
+    return route.name
+
+
+def __getattr__(name: str) -> FastAPI:
+    """Make `app` when a server asks for it, so that importing this module reads no settings."""
+    if name != "app":
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    try:
+        settings = load_settings()
+        require_production_keys(settings)
+    except SettingsError as error:
+        raise SystemExit(f"Callboard cannot start.\n{error}") from error
+    return create_app(settings)

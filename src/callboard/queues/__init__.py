@@ -1,0 +1,1 @@
+"""Doorbells: how a worker learns that there is work. The database says what the work is."""
