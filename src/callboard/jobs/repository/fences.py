@@ -56,6 +56,19 @@ def is_owned(row: sa.Row[Any] | None, fence: int) -> bool:
     return row is not None and row.fence == fence and row.status == JobStatus.PROCESSING
 
 
+async def update_jobs(connection: AsyncConnection, rows: Sequence[Mapping[str, Any]]) -> None:
+    """Write columns of jobs that this transaction has locked. Rows of one call name the same columns.
+
+    A row's `job_id` says which job; the rest are columns and their values.
+    """
+    if not rows:
+        return
+    jobs = Job.__table__
+    assert isinstance(jobs, sa.Table)  # a mapped class may stand for less, says its type
+    statement = sa.update(jobs).where(jobs.c.id == sa.bindparam("job_id"))  # no column of that name: no clash
+    await connection.execute(statement, rows)
+
+
 async def append_events(
     connection: AsyncConnection, events: Sequence[NewEvent], locked: Mapping[UUID, Any]
 ) -> dict[UUID, int]:

@@ -20,7 +20,7 @@ from callboard.core.ids import JobId, new_uuid
 from callboard.core.json_values import dumps, with_member
 from callboard.jobs.costs import CostData, summarise_costs
 from callboard.jobs.models import Job
-from callboard.jobs.repository.fences import NewEvent, append_events, is_owned, lock_jobs
+from callboard.jobs.repository.fences import NewEvent, append_events, is_owned, lock_jobs, update_jobs
 from callboard.jobs.repository.usage import load_usage
 from callboard.jobs.status import JobStatus, ensure_legal
 from callboard.webhooks.models import OutboxMessage
@@ -88,7 +88,7 @@ async def end_locked_jobs(
         row = locked[finish.job_id]
         costs = summarise_costs(usage.get(finish.job_id, []))
         ended = _ended_values(finish, row, costs, moment) if finish.status.is_final else _handed_back(row, moment)
-        rows.append({"b_id": finish.job_id, "last_event_id": last_events[finish.job_id], **ended})
+        rows.append({"job_id": finish.job_id, "last_event_id": last_events[finish.job_id], **ended})
         if finish.status.is_final:
             messages.append(_outbox_values(finish, row, ended, costs, moment))
     await _update(connection, rows)
@@ -148,10 +148,8 @@ def held_ms(row: sa.Row[Any], moment: datetime) -> int:
 
 async def _update(connection: AsyncConnection, rows: Sequence[dict[str, Any]]) -> None:
     """Write `rows` of one or two shapes (ended, handed back), each shape as one statement."""
-    mine = Job.__table__.c.id == sa.bindparam("b_id")
     for shape in sorted({tuple(sorted(row)) for row in rows}):
-        same = [row for row in rows if tuple(sorted(row)) == shape]
-        await connection.execute(sa.update(Job.__table__).where(mine), same)  # type: ignore[arg-type]
+        await update_jobs(connection, [row for row in rows if tuple(sorted(row)) == shape])
 
 
 def _event_of(finish: Finish) -> NewEvent:

@@ -12,8 +12,8 @@ from callboard.core.clock import now
 from callboard.core.database import Database
 from callboard.core.ids import JobId
 from callboard.core.json_values import loads
-from callboard.jobs.models import Job, JobStep
-from callboard.jobs.repository.fences import NewEvent, append_events, is_owned, lock_jobs
+from callboard.jobs.models import JobStep
+from callboard.jobs.repository.fences import NewEvent, append_events, is_owned, lock_jobs, update_jobs
 from callboard.llm.models import ProviderUsage
 from callboard.workflows.steps.base import Progress, RecordedStep, StepOutcome
 
@@ -102,7 +102,7 @@ async def _write_progress(
     moment = now()
     with_progress = [
         {
-            "b_id": job_id,
+            "job_id": job_id,
             "last_event_id": last_events[job_id],
             "steps_completed": progress[job_id].steps_completed,
             "current_step": progress[job_id].current_step,
@@ -111,12 +111,10 @@ async def _write_progress(
         for job_id in sorted(progress)
     ]
     without = sorted({write.job_id for write in writes} - set(progress))
-    mine = Job.__table__.c.id == sa.bindparam("b_id")
-    if with_progress:
-        await connection.execute(sa.update(Job.__table__).where(mine), with_progress)  # type: ignore[arg-type]
-    if without:
-        rows = [{"b_id": key, "last_event_id": last_events[key], "updated_at": moment} for key in without]
-        await connection.execute(sa.update(Job.__table__).where(mine), rows)  # type: ignore[arg-type]
+    await update_jobs(connection, with_progress)
+    await update_jobs(
+        connection, [{"job_id": key, "last_event_id": last_events[key], "updated_at": moment} for key in without]
+    )
 
 
 def _read_error(text: str | None) -> dict[str, Any] | None:

@@ -17,7 +17,7 @@ from callboard.core.database import Database
 from callboard.core.ids import WorkerId
 from callboard.jobs.errors import WorkerLostError
 from callboard.jobs.models import Job, JobStep, Worker
-from callboard.jobs.repository.fences import NewEvent, append_events, is_owned, lock_jobs, one_of
+from callboard.jobs.repository.fences import NewEvent, append_events, is_owned, lock_jobs, one_of, update_jobs
 from callboard.jobs.repository.finishes import ENDING_COLUMNS, Finish, end_locked_jobs, held_ms
 from callboard.jobs.repository.submissions import notify
 from callboard.jobs.status import JobStatus, ensure_legal
@@ -112,7 +112,7 @@ async def _requeue(
     moment = now()
     rows = [
         {
-            "b_id": key,
+            "job_id": key,
             "status": JobStatus.QUEUED,
             "owner": None,
             "fence": locked[key].fence + 1,
@@ -124,8 +124,7 @@ async def _requeue(
         }
         for key in sorted(verdicts)
     ]
-    mine = Job.__table__.c.id == sa.bindparam("b_id")
-    await connection.execute(sa.update(Job.__table__).where(mine), rows)  # type: ignore[arg-type]
+    await update_jobs(connection, rows)
 
 
 async def _count_journal_rows(connection: AsyncConnection, job_ids: Sequence[UUID]) -> dict[UUID, int]:
