@@ -12,7 +12,7 @@ from contextlib import asynccontextmanager
 from purgatory import AsyncCircuitBreakerFactory
 from purgatory.domain.model import CLOSED, HALF_OPENED, Context
 
-from callboard.core.errors import TemporaryError
+from callboard.core.errors import StepError, TemporaryError
 
 FAILURE_THRESHOLD = 3  # failures in a row
 OPEN_SECONDS = 60.0
@@ -35,11 +35,11 @@ class CircuitBreakers:
         self._probing: set[str] = set()
 
     @asynccontextmanager
-    async def guard(self, name: str, *, is_failure: Callable[[Exception], bool]) -> AsyncIterator[None]:
+    async def guard(self, name: str, *, is_failure: Callable[[StepError], bool]) -> AsyncIterator[None]:
         """Run the block if circuit `name` lets it, and count how it ends.
 
-        An exception for which `is_failure` is false counts as an answer, so it closes the circuit like a
-        success; a cancelled block counts as nothing.
+        An error for which `is_failure` is false counts as an answer, so it closes the circuit like a success; a
+        cancelled block, or one that breaks in a way that no step names, counts as nothing.
 
         Raises: CircuitOpenError, before the block, with the seconds to wait.
         """
@@ -50,7 +50,7 @@ class CircuitBreakers:
             await breaker.__aenter__()
             try:
                 yield
-            except Exception as error:
+            except StepError as error:
                 counted = error if is_failure(error) else None
                 await breaker.__aexit__(type(counted) if counted else None, counted, None)
                 raise

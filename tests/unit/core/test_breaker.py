@@ -5,19 +5,20 @@ import asyncio
 import pytest
 
 from callboard.core.breaker import CircuitBreakers, CircuitOpenError
+from callboard.core.errors import PermanentError, StepError, TemporaryError
 
 OPEN_SECONDS = 0.05
 
 
-class HealthError(Exception):
+class HealthError(TemporaryError):
     """Counts."""
 
 
-class RefusedError(Exception):
+class RefusedError(PermanentError):
     """Does not count."""
 
 
-def _is_failure(error: Exception) -> bool:
+def _is_failure(error: StepError) -> bool:
     return isinstance(error, HealthError)
 
 
