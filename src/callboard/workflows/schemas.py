@@ -4,7 +4,7 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from callboard.workflows.catalogue import LoadedWorkflow
+from callboard.workflows.files import LoadedWorkflow
 
 
 class WorkflowSummary(BaseModel):

@@ -12,8 +12,9 @@ from typing import Any
 from callboard.core.database import Database
 from callboard.core.errors import PermanentError
 from callboard.workflows.bundles import Bundle
-from callboard.workflows.catalogue import BrokenWorkflow, LoadedWorkflow, WorkflowCatalogue
+from callboard.workflows.catalogue import WorkflowCatalogue
 from callboard.workflows.compiler import CompiledWorkflow, compile_workflow
+from callboard.workflows.files import BrokenWorkflow, LoadedWorkflow
 from callboard.workflows.repository import find_bundle
 from callboard.workflows.steps.registry import StepRegistry
 

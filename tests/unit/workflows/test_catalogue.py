@@ -12,6 +12,7 @@ import pytest
 from callboard.workflows.bundles import Bundle
 from callboard.workflows.catalogue import WorkflowCatalogue
 from callboard.workflows.errors import InvalidWorkflowError, WorkflowNotFoundError
+from callboard.workflows.files import WorkflowFileReader
 from callboard.workflows.findings import Severity, WorkflowFinding
 
 
@@ -25,9 +26,9 @@ class Folder:
 
     def catalogue(self, **options: Any) -> WorkflowCatalogue:
         options.setdefault("look_seconds", 0)
-        return WorkflowCatalogue(
-            self.root / "definitions", self.root / "prompts", self.root / "markdown_schemas", **options
-        )
+        checks = {"check": options.pop("check")} if "check" in options else {}
+        reader = WorkflowFileReader(self.root / "prompts", self.root / "markdown_schemas", **checks)
+        return WorkflowCatalogue(self.root / "definitions", reader, **options)
 
     def write(self, path: str, content: object) -> Path:
         file = self.root / path
@@ -86,7 +87,7 @@ class TestGet:
         assert {each.file for each in caught.value.findings} == {"hello.json"}
 
     def test_works_without_any_folder(self, tmp_path: Path) -> None:
-        catalogue = WorkflowCatalogue(tmp_path / "x", tmp_path / "y", tmp_path / "z")
+        catalogue = WorkflowCatalogue(tmp_path / "x", WorkflowFileReader(tmp_path / "y", tmp_path / "z"))
 
         assert catalogue.names() == []
         with pytest.raises(WorkflowNotFoundError, match="No workflow is loaded"):

@@ -24,6 +24,7 @@ from callboard.workflows.catalogue import WorkflowCatalogue
 from callboard.workflows.compiler import CompiledWorkflow, compile_workflow
 from callboard.workflows.engine import Engine
 from callboard.workflows.errors import RunFailedError
+from callboard.workflows.files import WorkflowFileReader
 from callboard.workflows.memory import MemoryCheckpointer
 from callboard.workflows.steps.external_api import ExternalApiStep
 from callboard.workflows.steps.llm import LLMStep
@@ -77,12 +78,12 @@ def registry_of(provider: Provider, places: ExternalService) -> StepRegistry:
 
 
 def catalogue_of(registry: StepRegistry) -> WorkflowCatalogue:
-    return WorkflowCatalogue(
-        WORKFLOWS / "definitions",
+    reader = WorkflowFileReader(
         WORKFLOWS / "prompts",
         WORKFLOWS / "markdown_schemas",
         check=lambda bundle: compile_workflow(bundle, registry).warnings,
     )
+    return WorkflowCatalogue(WORKFLOWS / "definitions", reader)
 
 
 def compiled(name: str, registry: StepRegistry, *, provider: str = "replay") -> CompiledWorkflow:
