@@ -9,6 +9,7 @@ import sqlalchemy as sa
 from alembic import context
 
 import callboard.accounts.models
+import callboard.core.cache_table
 import callboard.core.idempotency
 import callboard.jobs.models
 import callboard.llm.models

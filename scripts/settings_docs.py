@@ -38,9 +38,40 @@ SETTINGS_HEAD = """\
 
 <!-- Made by scripts/settings_docs.py from src/callboard/core/config.py. Change that file, then run the script. -->
 
-Every setting is an environment variable, or a line `NAME=value` in a file `.env` in the working folder; the
-environment wins. An empty value means the default. A wrong value is refused at start, with its name and what is
-allowed. `.env.example` lists them all, ready to copy.
+`callboard settings` shows the values that hold and where each comes from. What stands higher wins:
+
+1. environment variables
+2. lines `NAME=value` in the file `.env` in the working folder
+3. `settings.{environment}.ini` (development, production or test: see `ENVIRONMENT`)
+4. `settings.ini`
+5. the default
+
+An empty value counts as not given. A wrong value or an unknown name in an ini file is refused at start, with its
+place and what is allowed. `.env.example` lists every setting, ready to copy.
+
+## Ini files
+
+The ini files are looked for in the working folder, or in `CALLBOARD_CONFIG_DIR`. `deploy/` has examples.
+
+```ini
+[database]
+url = ${DATABASE_URL}
+
+[server]
+port = ${PORT:-8000}
+log_level = INFO
+```
+
+- Sections may have any name. A key is a setting's name in any case, or what is left of it after the section: `url` in
+  `[database]` is `DATABASE_URL`.
+- `${NAME}` is an environment variable, or a line of `.env`; the server does not start while it is not set.
+  `${NAME:-default}` has a default for one that is not set or empty. `$${` stands for `${`.
+- Keep secrets in variables, not in files.
+- A comment starts with `;` or `#` and has a line of its own. `%` is a plain character. Indented lines go on with a
+  value.
+- Relative paths are relative to the working folder, whichever source they come from.
+
+## All settings
 
 | name | type | default | allowed | what it does |
 |---|---|---|---|---|

@@ -1,6 +1,7 @@
 """What every test has: databases of its own, no network, settings that nobody's environment changes."""
 
 import os
+import signal
 from pathlib import Path
 
 import pytest
@@ -14,6 +15,13 @@ pytest_plugins = ["tests.fixtures.databases"]
 
 def pytest_configure() -> None:
     install_network_guard()
+    _let_programs_be_interrupted()
+
+
+def _let_programs_be_interrupted() -> None:
+    """Give programs that tests start the usual Ctrl-C: a shell that runs the tests behind it lets nobody have it."""
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
@@ -32,5 +40,7 @@ def _no_settings_from_outside(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -
     for name in list(os.environ):
         if name.lower() in Settings.model_fields:
             monkeypatch.delenv(name)
-    monkeypatch.delenv("DEFAULT_OPENAI_MODEL_NAME", raising=False)
+    for alias in ("DEFAULT_OPENAI_MODEL_NAME", "GOOGLE_SERVICES_API_KEY"):
+        monkeypatch.delenv(alias, raising=False)
+    monkeypatch.setenv("CALLBOARD_CONFIG_DIR", str(tmp_path))  # a settings.ini, too
     monkeypatch.setitem(Settings.model_config, "env_file", None)

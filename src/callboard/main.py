@@ -6,32 +6,35 @@ the server starts (`wiring.serving`), put into `app.state`, and closed when it s
 
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
-from typing import Any, Protocol
+from typing import Any, Protocol, cast
 
 from fastapi import Depends, FastAPI
 from fastapi.routing import APIRoute
 from starlette.middleware.cors import CORSMiddleware
 from starlette.types import ASGIApp
+from uvicorn.middleware.proxy_headers import ProxyHeadersMiddleware
 
 import callboard.accounts.router
 import callboard.jobs.router
 import callboard.system.router
 import callboard.workflows.router
 from callboard.accounts.operator_keys import require_production_keys
+from callboard.accounts.rate_limits import open_request_limits
 from callboard.accounts.service import ApiKeyService
 from callboard.core.config import Settings, SettingsError, load_settings
 from callboard.core.http_middleware import REQUEST_ID_HEADER, BodyLimit, RequestIds
-from callboard.core.logging import configure_logging
+from callboard.core.logging import configure_service_logging
 from callboard.core.openapi_examples import put_back_nulls
 from callboard.core.problems import describe_problems, install_problem_handlers
 from callboard.core.query_parameters import refuse_repeated_parameters
+from callboard.core.rate_headers import RATE_HEADERS, RateHeaders, describe_rate_limits
 from callboard.core.telemetry import Telemetry
 from callboard.system.dependencies import ModelProviders
 from callboard.system.service import HealthService, PriceList
 from callboard.wiring import serving
 
 PREFLIGHT_SECONDS = 600  # how long a browser need not ask again
-EXPOSED_HEADERS = (REQUEST_ID_HEADER, "Location", "ETag", "Retry-After", "Idempotency-Replayed")
+EXPOSED_HEADERS = (REQUEST_ID_HEADER, "Location", "ETag", "Retry-After", "Idempotency-Replayed", *RATE_HEADERS)
 
 TAGS = [
     {"name": "jobs", "description": "Submit workflows, watch them, cancel them, see what they cost."},
@@ -42,7 +45,8 @@ TAGS = [
 
 ABOUT = """
 Send a key in `X-API-Key`. Errors are problem documents (RFC 9457) that list everything that is wrong at once.
-Every answer carries `X-Request-ID`; send your own to find a request in the logs.
+Every answer carries `X-Request-ID`; send your own to find a request in the logs. Where requests are limited, the
+`RateLimit-*` headers tell what is left, and 429 says in `Retry-After` when to come back.
 """
 
 
@@ -87,9 +91,12 @@ class CallboardApi(FastAPI):
         )
 
     def build_middleware_stack(self) -> ASGIApp:
-        """Return the application with, from outside in: request ids, CORS, crashes, body limit, routers."""
+        """Return the application with its middleware.
+
+        From outside in: proxies, request ids, CORS, rates, crashes, body limit, routers.
+        """
         self.add_middleware(BodyLimit, max_bytes=self.settings.max_body_bytes)
-        app = super().build_middleware_stack()
+        app: ASGIApp = RateHeaders(super().build_middleware_stack())
         if self.settings.cors_origins:
             app = CORSMiddleware(
                 app,
@@ -99,13 +106,16 @@ class CallboardApi(FastAPI):
                 expose_headers=EXPOSED_HEADERS,
                 max_age=PREFLIGHT_SECONDS,
             )
-        return RequestIds(app)
+        app = RequestIds(app)
+        proxies = list(self.settings.trusted_proxies)
+        return cast("ASGIApp", ProxyHeadersMiddleware(cast("Any", app), proxies)) if proxies else app
 
     def openapi(self) -> dict[str, Any]:
         """Return the API's description, made once."""
         if self.openapi_schema is None:
             document = super().openapi()  # FastAPI keeps what it returns, and this changes it in place
             describe_problems(document)
+            describe_rate_limits(document)
             put_back_nulls(document)
         schema = self.openapi_schema
         assert schema is not None
@@ -131,8 +141,9 @@ def _lifespan(
 ) -> Callable[[FastAPI], AbstractAsyncContextManager[None]]:
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
-        configure_logging(settings.log_level, json=settings.logs_json)
-        async with open_services(settings) as services:
+        configure_service_logging("api", settings)
+        async with open_request_limits(settings) as limits, open_services(settings) as services:
+            app.state.rate_limits = limits
             app.state.settings = settings
             app.state.api_keys = services.api_keys
             app.state.catalogue = services.catalogue

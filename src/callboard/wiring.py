@@ -12,6 +12,7 @@ from uuid import UUID
 from callboard.accounts.operator_keys import prepare_keys
 from callboard.accounts.service import ApiKeyService
 from callboard.core import migrations
+from callboard.core.cache_table import DatabaseAnswerStore
 from callboard.core.config import Settings
 from callboard.core.database import Database
 from callboard.core.errors import CallboardError
@@ -26,6 +27,7 @@ from callboard.jobs.endings import Endings
 from callboard.jobs.finishes import Finishes
 from callboard.jobs.leases import WorkerLease
 from callboard.jobs.queue_stats import DatabaseQueueStats
+from callboard.jobs.repository.history import JobHistory
 from callboard.jobs.repository.jobs import find_ended, read_wait_numbers
 from callboard.jobs.repository.submissions import WORK_CHANNEL
 from callboard.jobs.runner import JobRunner
@@ -38,6 +40,7 @@ from callboard.queues.embedded import EmbeddedDoorbell
 from callboard.system.service import HealthService
 from callboard.workbench import Workbench, build_workbench, read_secret
 from callboard.workflows.catalogue import WorkflowCatalogue
+from callboard.workflows.dry_runs.requests import DryRuns
 from callboard.workflows.engine import Engine
 from callboard.workflows.service import BundleStore, WorkflowService
 from callboard.workflows.steps.base import StepKind
@@ -108,6 +111,7 @@ async def build_services(settings: Settings, *, extra_steps: Sequence[StepKind] 
         services = _connect(settings, database, http, keys_service, extra_steps=extra_steps)
         yield services
         await services.jobs.close()
+        services.catalogue.dry_runs.close()
         await services.workbench.close()
         await services.api_keys.close()
     finally:
@@ -160,10 +164,23 @@ def _connect(
     *,
     extra_steps: Sequence[StepKind],
 ) -> Services:
-    workbench = build_workbench(settings, http, extra_steps=extra_steps)
+    workbench = build_workbench(settings, http, extra_steps=extra_steps, answer_store=DatabaseAnswerStore(database))
     telemetry, registry = workbench.telemetry, workbench.registry
     catalogue = WorkflowCatalogue(settings.workflows_dir, workbench.reader)
-    workflows = WorkflowService(catalogue, registry, defaults_for=workbench.defaults_for)
+    dry_runs = DryRuns(
+        workbench.reader,
+        registry,
+        defaults_for=workbench.defaults_for,
+        prices=workbench.call_prices,
+        history=JobHistory(database),
+    )
+    workflows = WorkflowService(
+        catalogue,
+        registry,
+        defaults_for=workbench.defaults_for,
+        file_schema=workbench.file_schema,
+        dry_runs=dry_runs,
+    )
     doorbell = EmbeddedDoorbell(poll_seconds=settings.poll_seconds)
     endings = Endings(lambda ids: find_ended(database, ids))
     lease = WorkerLease(database, lease_seconds=settings.lease_seconds, slots=settings.max_running_jobs)

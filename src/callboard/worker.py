@@ -5,7 +5,7 @@ import signal
 from collections.abc import Callable
 
 from callboard.core.config import Settings
-from callboard.core.logging import configure_logging
+from callboard.core.logging import configure_service_logging
 from callboard.wiring import Services, build_services, working
 
 
@@ -14,7 +14,7 @@ async def run_worker(settings: Settings, *, on_start: Callable[[Services], None]
 
     Raises: what `build_services` raises when this process may not start.
     """
-    configure_logging(settings.log_level, json=settings.logs_json)
+    configure_service_logging("worker", settings)
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):

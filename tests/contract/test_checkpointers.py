@@ -252,9 +252,18 @@ class TestContext:
 
         assert context.path == "a[1]/b"
         assert context.job_id
+        assert context.tenant_id
         assert context.resolve_secret("TOKEN") == "s3cret"
         with pytest.raises(PermanentError, match="NONE"):
             context.resolve_secret("NONE")
+
+    async def test_takes_parts_of_an_answer_and_goes_on(self, runs: Runs) -> None:
+        context = (await runs.attempt()).context_for("a")
+
+        for part in ("Hel", "lo"):
+            context.note_text(part)
+
+        assert await context.call_once(paying("Hello")) == "Hello"
 
 
 class TestRunning:

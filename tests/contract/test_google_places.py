@@ -28,9 +28,10 @@ from callboard.integrations.errors import (
 )
 from callboard.integrations.google_places import GooglePlaces
 from callboard.integrations.google_places_parameters import METHODS
-from callboard.integrations.google_places_replay import ReplayPlaces, recorded_request
+from callboard.integrations.google_places_replay import ReplayPlaces
 from callboard.integrations.google_places_sandbox import SandboxPlaces
 from callboard.integrations.port import ExternalService
+from callboard.integrations.recorded import recorded_request
 from tests.fixtures.fake_google_places import GOOD_KEY, FakeGooglePlaces, Fault, refusal
 
 SEATTLE = "47.6062,-122.3321"
@@ -157,6 +158,8 @@ class TestEveryVariant:
             pytest.param({"location": SEATTLE, "radius": 60000}, "less than or equal to 50000", id="radius too large"),
             pytest.param({"location": SEATTLE, "kind": "x"}, "kind: Extra inputs", id="unknown parameter"),
             pytest.param({"location": SEATTLE, "keyword": "x", "type": ["a", "b"]}, "takes one type", id="two types"),
+            pytest.param({"location": SEATTLE, "page_token": "x"}, "with a keyword", id="a page of what has none"),
+            pytest.param({"location": SEATTLE, "region": "USA"}, "should match pattern", id="no region"),
         ],
     )
     async def test_refuses_bad_parameters_before_any_call(
@@ -251,6 +254,33 @@ class TestLive:
         await live.call("text_search", CALLS["text_search"])
 
         assert google.seen[0].body["locationBias"]["circle"]["radius"] == 5000.0
+
+    async def test_turns_the_pages_of_a_search_for_words(self, live: GooglePlaces) -> None:
+        search = {"query": "hospital medical clinic", "max_results": 2}
+
+        first = await live.call("text_search", search)
+        second = await live.call("text_search", search | {"page_token": first.data["next_page_token"]})
+
+        assert [place["name"] for place in first.data["results"]] == ["Harborview Medical Center", "Daytime Clinic"]
+        assert [place["name"] for place in second.data["results"]] == ["Far Hospital"]
+        assert set(second.data) == {"results", "count"}  # the last page
+        assert first.units == second.units == 1
+
+    async def test_passes_on_that_a_page_belongs_to_another_search(self, live: GooglePlaces) -> None:
+        first = await live.call("text_search", {"query": "hospital medical clinic", "max_results": 1})
+
+        with pytest.raises(ServiceRejectedError, match="must match the initial SearchText request"):
+            await live.call("text_search", {"query": "clinic", "page_token": first.data["next_page_token"]})
+
+    async def test_tells_google_language_and_region(self, live: GooglePlaces, google: FakeGooglePlaces) -> None:
+        for method, parameters in CALLS.items():
+            await live.call(method, parameters | {"language": "de", "region": "CH"})
+
+        locale = {"languageCode": "de", "regionCode": "CH"}
+        nearby, text, details = google.seen
+        assert nearby.body.items() >= locale.items()
+        assert text.body.items() >= locale.items()
+        assert details.query == locale
 
     async def test_quotes_a_place_id(self, live: GooglePlaces, google: FakeGooglePlaces) -> None:
         with pytest.raises(ServiceRejectedError):

@@ -33,7 +33,7 @@ DEFAULT_EXAMPLES = 30  # per operation and phase; some ten seconds on each datab
 START_SECONDS = 30
 STEPS = [say("greet", "Hello, ${input.name}!"), say("part", "Bye, ${input.name}!")]
 INPUT_SCHEMA = {"type": "object", "required": ["name"], "properties": {"name": {"type": "string"}}}
-ERROR_STATUSES = frozenset({"400", "401", "403", "404", "409", "413", "415", "422", "503"})
+ERROR_STATUSES = frozenset({"400", "401", "403", "404", "409", "413", "415", "422", "429", "503"})
 OPEN_PATHS = frozenset({"/", "/health", "/api/v1/health", "/health/live", "/health/ready"})
 
 
@@ -58,7 +58,7 @@ def served(settings: Settings) -> Iterator[str]:
 @pytest.fixture
 def url(database_url: str, tmp_path: Path) -> Iterator[str]:
     """A server with one workflow that works and one that is broken."""
-    settings = server_settings(database_url, tmp_path, log_level="ERROR")
+    settings = server_settings(database_url, tmp_path, log_level="ERROR", rate_limit_anonymous="off")
     files = WorkflowFiles(tmp_path)
     files.definitions.mkdir(parents=True)
     files.write(workflow("hello", STEPS, input_schema=INPUT_SCHEMA))
@@ -97,8 +97,9 @@ def with_known_values(openapi: dict[str, Any], known: dict[str, list[str]]) -> d
             for parameter in operation.get("parameters", ()):
                 if parameter["in"] == "path":
                     parameter["schema"] = _or_known(parameter["schema"], known[parameter["name"]])
-    properties = openapi["components"]["schemas"]["JobCreate"]["properties"]
-    properties["workflow_name"] = _or_known(properties["workflow_name"], known["name"])
+    for body in ("JobCreate", "WorkflowValidate"):
+        properties = openapi["components"]["schemas"][body]["properties"]
+        properties["workflow_name"] = _or_known(properties["workflow_name"], known["name"])
     return openapi
 
 
@@ -196,7 +197,7 @@ class TestOpenApi:
         bodies = [each["requestBody"] for _, _, each in operations if "requestBody" in each]
         answers = [each["responses"][status] for _, _, each in operations for status in each["responses"]]
         contents = [each.get("content", {}).get("application/json") for each in (*bodies, *answers)]
-        names = {each["schema"]["$ref"].rpartition("/")[2] for each in contents if each}
+        names = {each["schema"]["$ref"].rpartition("/")[2] for each in contents if each and "$ref" in each["schema"]}
 
         for name in sorted(names):
             schema = {"$ref": f"#/components/schemas/{name}", "components": document["components"]}
@@ -210,7 +211,7 @@ def expected_errors(path: str, operation: dict[str, Any]) -> frozenset[str]:
     """Return the errors that an operation can give, from what it takes."""
     if path in OPEN_PATHS:
         return frozenset() if path in {"/", "/health/live"} else frozenset({"503"})
-    expected = {"401", "403", "503"}  # a key is looked up in the database, wherever one is needed
+    expected = {"401", "403", "429", "503"}  # a key is counted, and looked up in the database
     places = {parameter["in"] for parameter in operation.get("parameters", ())}
     names = {parameter["name"] for parameter in operation.get("parameters", ())}
     if "path" in places:
@@ -221,6 +222,6 @@ def expected_errors(path: str, operation: dict[str, Any]) -> frozenset[str]:
         expected |= {"400", "413", "415", "422"}
     if "Idempotency-Key" in names:
         expected.add("409")
-    if operation["operationId"] == "submit_job":
+    if operation["operationId"] in {"submit_job", "validate_workflow"}:
         expected.add("404")  # no such workflow
     return frozenset(expected)

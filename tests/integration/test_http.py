@@ -246,7 +246,7 @@ class TestOpenApi:
     async def test_describes_errors_as_problems_alone(self, document: dict[str, Any]) -> None:
         answers = document["paths"][KEYS]["post"]["responses"]
 
-        assert set(answers) == {"201", "400", "401", "403", "409", "413", "415", "422", "503"}
+        assert set(answers) == {"201", "400", "401", "403", "409", "413", "415", "422", "429", "503"}
         assert list(answers["422"]["content"]) == ["application/problem+json"]
         assert "HTTPValidationError" not in document["components"]["schemas"]
         assert "Problem" in document["components"]["schemas"]

@@ -14,14 +14,22 @@ PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")])
 
 # Names in capitals that are no settings of Callboard: what tests, commands and make read, and prefixes.
 OTHER_NAMES = {
+    "ACME_RATES_TOKEN",
+    "ACME_RATES_URL",
     "CALLBOARD_API_KEY",
+    "CALLBOARD_SECRET_ACME_RATES_TOKEN",
     "CALLBOARD_SECRET_NAME",
+    "CALLBOARD_SECRET_SHOP_TOKEN",
     "CALLBOARD_URL",
+    "CALL_TIMEOUT_SECONDS",
     "DEFAULT_OPENAI_MODEL_NAME",
+    "GOOGLE_SERVICES_API_KEY",
     "JOB_ID",
     "KEY_ID",
     "LEGAL_MOVES",
+    "NO_COST",
     "PYTEST_ARGS",
+    "SHOP_TOKEN",
     "TEST_DATABASE_URL",
     "TYPE_CHECKING",
 }
@@ -31,6 +39,7 @@ _LINK = re.compile(r"\[(?P<text>[^\]]*)\]\((?P<target>[^)\s]+)\)", re.DOTALL)
 _NAME = re.compile(r"\b[A-Z][A-Z0-9]*(?:_[A-Z0-9]+)+\b")
 _MOVE = re.compile(r"^\s*(?P<source>\w+) --> (?P<target>\w+)", re.MULTILINE)
 _CODE = re.compile(r"`(?P<name>[A-Za-z_][\w.]*)`")
+_MAKE = re.compile(r"^(?:\$ )?make ([a-z-]+)", re.MULTILINE)
 
 
 def named(page: Path) -> str:
@@ -93,6 +102,13 @@ class TestPages:
         known = {name.upper() for name in Settings.model_fields} | OTHER_NAMES
 
         assert set(_NAME.findall(page.read_text("utf-8"))) <= known
+
+    def test_make_has_the_targets_that_are_shown(self, page: Path) -> None:
+        targets = re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text("utf-8"), re.MULTILINE)
+
+        shown = [target for fence in _FENCE.findall(page.read_text("utf-8")) for target in _MAKE.findall(fence)]
+
+        assert set(shown) <= set(targets)
 
 
 class TestLinksOf:

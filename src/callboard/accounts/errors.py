@@ -1,7 +1,10 @@
 """What can go wrong with keys."""
 
+import math
+
 from callboard.core.config import SettingsError
-from callboard.core.errors import ConflictError, ForbiddenError, NotFoundError, UnauthenticatedError
+from callboard.core.errors import CallboardError, ConflictError, ForbiddenError, NotFoundError, UnauthenticatedError
+from callboard.core.limits import RateDecision
 
 
 class InvalidKeyError(UnauthenticatedError):
@@ -32,6 +35,20 @@ class KeyReusedError(ConflictError):
     """This Idempotency-Key was used with another body; send a new one, or the first body."""
 
     code = "idempotency_conflict"
+
+
+class TooManyRequestsError(CallboardError):
+    """There were too many requests; try again when `retry_after_seconds` have passed."""
+
+    code = "too_many_requests"
+    status = 429
+    retryable = True
+
+    def __init__(self, who: str, decision: RateDecision, *, wait_seconds: float) -> None:
+        self.decision = decision
+        self.retry_after_seconds = max(1, math.ceil(wait_seconds))
+        seconds = "1 second" if self.retry_after_seconds == 1 else f"{self.retry_after_seconds} seconds"
+        super().__init__(f"{who} has made as many requests as it may ({decision.limit}). Try again in {seconds}.")
 
 
 class MissingKeysError(SettingsError):

@@ -5,13 +5,11 @@ Everything a newcomer needs to judge the product is on one screen; nothing keeps
 
 import asyncio
 import shutil
-import signal
 import sys
-from collections.abc import Coroutine
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 from rich.text import Text
@@ -21,12 +19,13 @@ from callboard.cli.demo_server import DemoServer, demo_server
 from callboard.cli.exits import ExitCode
 from callboard.cli.failures import CommandError, reporting
 from callboard.cli.formats import clean
+from callboard.cli.inputs import read_input
 from callboard.cli.job_views import exit_code_of_job, show_ending, show_result, usage_table, with_title
 from callboard.cli.options import JsonOption
 from callboard.cli.output import Output, open_output
 from callboard.cli.progress import follow
 from callboard.cli.result_tables import result_tables
-from callboard.cli.submit import read_input
+from callboard.cli.stopping import until_stopped
 from callboard.client.client import CallboardClient
 from callboard.client.errors import CallboardClientError
 from callboard.client.models import LLM_SERVICE, Job, Json, UsagePage
@@ -70,7 +69,7 @@ def demo(
         settings = load_settings()
         plan = _plan(settings, workflow, input_path)
         try:
-            job = asyncio.run(_until_stopped(_run(output, settings, plan, keep=keep)))
+            job = asyncio.run(until_stopped(_run(output, settings, plan, keep=keep)))
         except asyncio.CancelledError as error:
             raise typer.Exit(ExitCode.INTERRUPTED) from error
     raise typer.Exit(exit_code_of_job(job))
@@ -88,15 +87,6 @@ def _plan(settings: Settings, workflow: str, input_path: Path | None) -> _Plan:
                 title="No input",
             )
     return _Plan(workflow, input_path, read_input(str(input_path)))
-
-
-async def _until_stopped(work: Coroutine[Any, Any, Job]) -> Job:
-    """Return what `work` gives; SIGTERM and SIGHUP stop it as Ctrl-C does, so that the server goes too."""
-    task = asyncio.ensure_future(work)
-    loop = asyncio.get_running_loop()
-    for number in (signal.SIGTERM, signal.SIGHUP):
-        loop.add_signal_handler(number, task.cancel)
-    return await task
 
 
 async def _run(output: Output, settings: Settings, plan: _Plan, *, keep: bool) -> Job:

@@ -12,14 +12,14 @@ class ExitCode(IntEnum):
     SERVER_AWAY = 3
     NOT_AUTHORISED = 4
     NOT_FOUND = 5
-    REFUSED = 6  # the server understood and said no: input not valid, wrong state, too large, too fast
+    REFUSED = 6  # understood, and said no: input or workflow not valid, wrong state, too large, too fast
     INTERRUPTED = 130  # Ctrl-C, as shells count it
 
 
 EXIT_CODES_HELP = (
     "Exit codes: 0 done; 1 the job failed or was cancelled, or the operation failed; 2 wrong usage, input file "
-    "or setting; 3 the server does not answer; 4 key missing or not allowed; 5 not found; 6 refused by the "
-    "server (input not valid, wrong state); 130 interrupted."
+    "or setting; 3 the server does not answer; 4 key missing or not allowed; 5 not found; 6 refused "
+    "(input or workflow not valid, wrong state); 130 interrupted."
 )
 
 

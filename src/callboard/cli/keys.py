@@ -20,7 +20,7 @@ from callboard.cli.options import JsonOption
 from callboard.cli.output import Output, open_output
 from callboard.core.config import load_settings
 from callboard.core.ids import DEFAULT_TENANT
-from callboard.core.logging import configure_logging
+from callboard.core.logging import configure_service_logging
 from callboard.core.pagination import MAX_LIMIT, PageRequest, decode_cursor
 from callboard.core.repository import TenantScope
 from callboard.wiring import build_services
@@ -108,7 +108,7 @@ def revoke(
 
 async def _with_keys(work: Callable[[ApiKeyService], Awaitable[Answer]]) -> Answer:
     settings = load_settings()
-    configure_logging("WARNING", json=settings.logs_json)  # stdout is for the answer alone
+    configure_service_logging("cli", settings, level="WARNING")  # stdout is for the answer alone
     async with build_services(settings) as services:
         return await work(services.api_keys)
 

@@ -15,16 +15,26 @@ from typer.main import get_command
 
 from callboard import __version__
 from callboard.cli.exits import EXIT_CODES_HELP
+from callboard.core.garbage import loading_modules
 
 # command -> the module of callboard.cli whose `app` it is, and the line that `callboard --help` shows
 COMMANDS: dict[str, tuple[str, str]] = {
     "demo": ("demo", "Run a real workflow from start to end and show what happens."),
     "serve": ("serve", "Start the API with a worker inside."),
     "worker": ("worker", "Run jobs in a process beside the API."),
+    "validate": ("validate", "Tell everything that is wrong with workflow files, with line and column."),
+    "schema": ("schema", "Print the JSON Schema of the workflow format, for editors."),
+    "dry-run": ("dry_run", "Tell what a run would do and cost; nobody is called."),
+    "diagram": ("diagram", "Draw a workflow as a Mermaid flowchart."),
+    "run": ("run", "Run a workflow here, without a server, and watch its steps."),
+    "new": ("new", "Make a workflow from a template, or a package of one's own steps."),
+    "test": ("test", "Run the recorded tests of workflows; nobody is called."),
     "submit": ("submit", "Submit a workflow as a job."),
     "jobs": ("jobs", "List, show, watch and cancel jobs, and see what they cost."),
     "models": ("models", "List the language models that the server can use."),
+    "plugins": ("plugins", "List what installed packages add: services, transforms and step types."),
     "keys": ("keys", "Make, list and revoke API keys, directly in the database."),
+    "settings": ("settings", "Show every setting, and which file or variable it comes from."),
     "db": ("db", "Bring the database up to date, or back."),
 }
 
@@ -40,7 +50,8 @@ class CommandTable(TyperGroup):
     def resolve_command(self, ctx: Any, args: list[str]) -> tuple[str | None, Any, list[str]]:
         name, command, rest = super().resolve_command(ctx, args)
         if name in COMMANDS:
-            command = get_command(import_module(f"callboard.cli.{COMMANDS[name][0]}").app)
+            with loading_modules():
+                command = get_command(import_module(f"callboard.cli.{COMMANDS[name][0]}").app)
         return name, command, rest
 
 

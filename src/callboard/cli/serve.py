@@ -20,7 +20,7 @@ from callboard.cli.failures import CommandError, reporting
 from callboard.cli.options import JsonOption
 from callboard.cli.output import Output, open_output
 from callboard.core.config import Settings, load_settings
-from callboard.core.logging import configure_logging
+from callboard.core.logging import configure_service_logging
 from callboard.main import create_app
 from callboard.wiring import Services, serving
 
@@ -71,7 +71,7 @@ class _Server(uvicorn.Server):
 
 
 async def _serve(output: Output, settings: Settings, listener: socket.socket, *, until_stdin_closes: bool) -> None:
-    configure_logging(settings.log_level, json=settings.logs_json)
+    configure_service_logging("api", settings)
     # The services are opened here and not by the application, so that what is wrong with them is said in
     # words: uvicorn would print a traceback. They are closed here too, after the last request.
     async with serving(settings) as services:
@@ -85,6 +85,7 @@ async def _serve(output: Output, settings: Settings, listener: socket.socket, *,
             log_config=None,
             access_log=False,
             server_header=False,
+            proxy_headers=False,  # the application reads them, by TRUSTED_PROXIES
             timeout_graceful_shutdown=REQUEST_GRACE_SECONDS,
         )
         server = _Server(config, lambda: _announce(output, settings, listener))

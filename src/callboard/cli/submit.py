@@ -1,23 +1,18 @@
 """`callboard submit`: hand a workflow and its input to the server, and wait for it or watch it on demand."""
 
-import json
-import sys
-from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from callboard.cli.connection import ask
-from callboard.cli.exits import ExitCode
-from callboard.cli.failures import CommandError, reporting
+from callboard.cli.failures import reporting
+from callboard.cli.inputs import read_input
 from callboard.cli.job_views import exit_code_of_job, show_ending, show_result
 from callboard.cli.options import JsonOption, KeyOption, UrlOption
 from callboard.cli.output import Output, open_output
 from callboard.cli.progress import follow
 from callboard.client.client import CallboardClient
-from callboard.client.models import Job, Json, SubmittedJob
-
-STDIN = "-"
+from callboard.client.models import Job, SubmittedJob
 
 app = typer.Typer(add_completion=False)
 
@@ -74,23 +69,6 @@ def submit(
         return
     _show_ended(output, job)
     raise typer.Exit(exit_code_of_job(job))
-
-
-def read_input(path: str) -> Json:
-    """Return the JSON in the file at `path`, or on stdin for `-`. Raises: CommandError."""
-    name = "stdin" if path == STDIN else path
-    try:
-        text = sys.stdin.buffer.read() if path == STDIN else Path(path).read_bytes()
-    except OSError as error:
-        raise _unreadable(f"{name}: {error.strerror or error}.") from error
-    try:
-        return json.loads(text)
-    except ValueError as error:
-        raise _unreadable(f"{name} is not JSON: {error}.") from error
-
-
-def _unreadable(message: str) -> CommandError:
-    return CommandError(message, exit_code=ExitCode.USAGE, title="The input cannot be read")
 
 
 def _show_submitted(output: Output, submitted: SubmittedJob) -> None:

@@ -155,6 +155,19 @@ class CallboardClient:
         body: dict[str, Json] = await self._request("GET", f"{PREFIX}/workflows/{_segment(name)}")
         return body
 
+    async def validate(self, body: Mapping[str, Json]) -> dict[str, Json]:
+        """Return what is wrong with a workflow and its input, and what a run of it would do and take.
+
+        `body` has `workflow_name` or `definition`, and perhaps `input_data`. Nothing is called or stored.
+        """
+        found: dict[str, Json] = await self._request("POST", f"{PREFIX}/workflow/validate", body=dict(body))
+        return found
+
+    async def get_diagram(self, name: str) -> str:
+        """Return a workflow as the text of a Mermaid flowchart."""
+        text: str = await self._request("GET", f"{PREFIX}/workflows/{_segment(name)}/diagram", is_text=True)
+        return text
+
     async def list_models(self) -> ModelList:
         """Return the language models and providers that the server can use."""
         body: ModelList = await self._request("GET", f"{PREFIX}/models")
@@ -202,6 +215,7 @@ class CallboardClient:
         headers: Mapping[str, str] | None = None,
         hold_seconds: float = 0,
         accepted: tuple[int, ...] = (),
+        is_text: bool = False,
     ) -> Any:
         if self._session is None:
             raise RuntimeError("use the client inside `async with CallboardClient(...) as client:`")
@@ -222,6 +236,8 @@ class CallboardClient:
             raise ServerAwayError(self.base_url, f"no answer within {self._timeout_seconds:g} s") from error
         except (aiohttp.ClientError, OSError) as error:
             raise ServerAwayError(self.base_url, _reason(error)) from error
+        if is_text and response.status == 200:
+            return raw.decode(errors="replace")
         return self._read(response, raw, accepted)
 
     def _read(self, response: aiohttp.ClientResponse, raw: bytes, accepted: tuple[int, ...]) -> Any:

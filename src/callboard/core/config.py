@@ -1,4 +1,7 @@
-"""Settings: every one with its type, unit and default, read once at start from the environment and `.env`.
+"""Settings: every one with its type, unit and default, read once at start.
+
+An argument of the program wins over the environment, then come `.env`, `settings.{environment}.ini` and
+`settings.ini` (`core/ini_settings.py`), then the default. What is empty counts as not given.
 
 `wiring` reads them and hands each part only what it needs. `docs/settings.md` and `.env.example` are made
 from the descriptions here (`scripts/settings_docs.py`), so that they cannot differ.
@@ -6,16 +9,26 @@ from the descriptions here (`scripts/settings_docs.py`), so that they cannot dif
 
 import json
 from decimal import Decimal
+from ipaddress import ip_network
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeAlias
+from urllib.parse import urlsplit
 
 from pydantic import AliasChoices, Field, SecretStr, ValidationError, field_validator, model_validator
-from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+from pydantic_settings import BaseSettings, NoDecode, PydanticBaseSettingsSource, SettingsConfigDict
 
 from callboard import __version__
+from callboard.core.ini_files import IniFileError
+from callboard.core.ini_settings import IniSettingsSource
+from callboard.core.limits import RateLimit, parse_rate_limit
 from callboard.core.pricing import UnitPrice, read_price
+from callboard.core.settings_origins import find_origins, name_of
+from callboard.core.url_guard import AllowedHosts
 
 LLM_PROVIDERS_WITH_KEYS = ("openrouter", "anthropic", "openai")  # the order in which a default is looked for
+
+RATE_LIMIT_OFF = "off"
+REDIS_SCHEMES = ("redis", "rediss")
 
 ProviderName: TypeAlias = Literal["openrouter", "anthropic", "openai", "openai_compatible", "replay", "sandbox"]
 Environment: TypeAlias = Literal["development", "production", "test"]
@@ -29,11 +42,16 @@ class SettingsError(Exception):
 class Settings(BaseSettings):
     """All settings of a process. A name in capitals is the environment variable's."""
 
-    model_config = SettingsConfigDict(env_file=".env", env_file_encoding="utf-8", extra="ignore", frozen=True)
+    model_config = SettingsConfigDict(
+        env_file=".env", env_file_encoding="utf-8", env_ignore_empty=True, extra="ignore", frozen=True
+    )
 
     # where things are
     callboard_home: Path = Field(
         Path(".callboard"), description="Folder for the SQLite file, keys made at first start and other local data."
+    )
+    callboard_config_dir: Path = Field(
+        Path(), description="Folder of settings.ini and settings.{environment}.ini, where there are such files."
     )
     database_url: str = Field(
         "",
@@ -53,7 +71,8 @@ class Settings(BaseSettings):
     workflows_dir: Path = Field(Path("workflows/definitions"), description="Folder of workflow files (*.json).")
     prompts_dir: Path = Field(Path("workflows/prompts"), description="Folder of prompt files and replay answers.")
     markdown_schemas_dir: Path = Field(
-        Path("workflows/markdown_schemas"), description="Folder of named schemas for markdown_to_json."
+        Path("workflows/markdown_schemas"),
+        description="Folder of named schemas for markdown_to_json, beside those that are built in.",
     )
 
     # the application
@@ -89,13 +108,31 @@ class Settings(BaseSettings):
     )
     metrics_public: bool = Field(default=False, description="Whether /metrics answers without a key.")
 
+    # how often somebody may call
+    rate_limit_per_key: str = Field(
+        "off", description="Requests that one API key may make, such as 600/minute or 20/second; off: any number."
+    )
+    rate_limit_per_user: str = Field(
+        "off",
+        description="Requests that one user may make, with whatever keys: those of keys bound to the user, and submits that name the user. Such as 60/minute; off: any number.",
+    )
+    rate_limit_anonymous: str = Field(
+        "60/minute",
+        description="Requests without a valid key that one address may make; more are refused before the key is looked at, unless it was valid from there before. off: any number.",
+    )
+    trusted_proxies: CommaSeparated = Field(
+        (),
+        description="Addresses and networks of proxies before the server, separated by commas, whose X-Forwarded-For tells the caller's address. Empty: the header is not looked at.",
+    )
+
     # queue and runs
     queue_backend: Literal["embedded", "celery", "arq"] = Field(
         "embedded",
         description="Who rings workers. embedded: inside the API process, with `callboard worker` beside it. celery and arq are not built yet.",
     )
     redis_url: str | None = Field(
-        None, description="redis://host:6379/0. Shown in health; used by the queues that need it."
+        None,
+        description="redis://host:6379/0. Where processes count together for rate limits; shown in health, used by the queues that need it.",
     )
     broker_url: str | None = Field(None, description="Broker of the Celery queue, amqp:// or redis://.")
     embedded_worker: bool = Field(
@@ -155,9 +192,23 @@ class Settings(BaseSettings):
     # outside services
     google_places_api_key: SecretStr | None = Field(
         None,
+        validation_alias=AliasChoices("google_places_api_key", "google_services_api_key"),
         description="Key of Google Places. Empty: recorded answers (replay), or made-up places where DEFAULT_LLM_PROVIDER is sandbox.",
     )
     google_places_base_url: str = Field("https://places.googleapis.com", description="Base URL of Google Places.")
+    weatherapi_api_key: SecretStr | None = Field(
+        None,
+        description="Key of weatherapi.com. Empty: recorded answers (replay), or made-up weather where DEFAULT_LLM_PROVIDER is sandbox.",
+    )
+    weatherapi_base_url: str = Field("https://api.weatherapi.com/v1", description="Base URL of weatherapi.com.")
+    http_allowed_hosts: CommaSeparated = Field(
+        (),
+        description="Hosts that steps of the service http may call, separated by commas: api.example.com, api.example.com:8443, *.example.com. One without * may lie in a private network and need no https. Empty: none, but recorded answers (replay), or an echo where DEFAULT_LLM_PROVIDER is sandbox.",
+    )
+    service_rate_limits: Annotated[dict[str, RateLimit], NoDecode] = Field(
+        default_factory=dict,
+        description='JSON object of how often services are called at most, by all processes together where there is a REDIS_URL: {"google_places": "10/second", "http:api.example.com": "100/minute"}. Steps wait for their turn.',
+    )
     external_service_pricing: Annotated[dict[str, UnitPrice], NoDecode] = Field(
         default_factory=dict,
         description='JSON object of the operator\'s own prices by model or service: {"name": {"prompt": 3, "completion": 15}} (USD per million tokens; also input_cost/output_cost), {"cost_unit": 0.032} (USD per call) or {"cost_per_char": 0.00002}.',
@@ -168,10 +219,69 @@ class Settings(BaseSettings):
         "INFO", description="Least severe level that is logged."
     )
     log_format: Literal["auto", "json", "console"] = Field(
-        "auto", description="json, console (readable), or auto: json in production, console elsewhere."
+        "auto",
+        description="Form of the lines on standard error: json, console (readable), or auto: json in production, console elsewhere.",
+    )
+    log_dir: Path | None = Field(
+        None,
+        description="Folder of log files {service}.{level}.{date}.log, JSON, a new one at midnight UTC; the file of a level has what is more severe, too. Empty: none.",
+    )
+    log_keep_days: int = Field(
+        14, ge=0, le=3650, description="Days for which log files are kept; older ones are deleted. 0: for ever."
     )
 
-    @field_validator("cors_origins", mode="before")
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,  # noqa: ARG003 - a folder of secret files is not read
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """Return where settings come from, the one that wins first."""
+        files = IniSettingsSource(settings_cls, dotenv_settings)
+        return init_settings, env_settings, dotenv_settings, files
+
+    @field_validator("rate_limit_per_key", "rate_limit_per_user", "rate_limit_anonymous")
+    @classmethod
+    def _check_rate_limit(cls, value: str) -> str:
+        if value.lower() == RATE_LIMIT_OFF:
+            return RATE_LIMIT_OFF
+        try:
+            parse_rate_limit(value)
+        except ValueError as error:
+            raise ValueError(f"{error}; off is any number") from error
+        return value
+
+    @field_validator("http_allowed_hosts")
+    @classmethod
+    def _check_hosts(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        AllowedHosts.parse(value)
+        return value
+
+    @field_validator("service_rate_limits", mode="before")
+    @classmethod
+    def _read_service_limits(cls, value: Any) -> Any:
+        limits = {}
+        for name, limit in _read_json_object(value).items():
+            try:
+                limits[name] = limit if isinstance(limit, RateLimit) else parse_rate_limit(limit)
+            except ValueError as error:
+                raise ValueError(f"{name}: {error}") from error
+        return limits
+
+    @field_validator("trusted_proxies")
+    @classmethod
+    def _check_networks(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        for each in value:
+            try:
+                ip_network(each)
+            except ValueError as error:
+                raise ValueError(f"{error}; write addresses (10.0.0.7) and networks (10.0.0.0/8)") from error
+        return value
+
+    @field_validator("cors_origins", "http_allowed_hosts", "trusted_proxies", mode="before")
     @classmethod
     def _split_commas(cls, value: Any) -> Any:
         return tuple(part.strip() for part in value.split(",") if part.strip()) if isinstance(value, str) else value
@@ -213,6 +323,17 @@ class Settings(BaseSettings):
             raise ValueError("starts with postgresql://, postgres://, postgresql+asyncpg:// or sqlite:///")
         return value
 
+    @field_validator("redis_url")
+    @classmethod
+    def _check_redis_url(cls, value: str | None) -> str | None:
+        try:
+            is_usable = value is None or (urlsplit(value).scheme in REDIS_SCHEMES and urlsplit(value).port != 0)
+        except ValueError:  # a port that is none
+            is_usable = False
+        if not is_usable:
+            raise ValueError("is like redis://host:6379/0; rediss:// is with TLS")
+        return value
+
     @model_validator(mode="after")
     def _check_backend_is_built(self) -> "Settings":
         if self.queue_backend != "embedded":
@@ -232,6 +353,11 @@ class Settings(BaseSettings):
     def logs_json(self) -> bool:
         return self.log_format == "json" or (self.log_format == "auto" and self.environment == "production")
 
+    def rate_limit(self, who: Literal["per_key", "per_user", "anonymous"]) -> RateLimit | None:
+        """Return how often somebody may call, or None for any number of times."""
+        text: str = getattr(self, f"rate_limit_{who}")
+        return None if text == RATE_LIMIT_OFF else parse_rate_limit(text)
+
     def provider_with_key(self) -> str | None:
         """Return the first LLM provider that has a key, in the documented order, or None."""
         for name in LLM_PROVIDERS_WITH_KEYS:
@@ -245,29 +371,31 @@ class Settings(BaseSettings):
 
 
 def load_settings(**overrides: Any) -> Settings:
-    """Return the settings of this process; `overrides` win over environment and `.env`.
+    """Return the settings of this process; `overrides` win over every other source.
 
-    Raises: SettingsError, naming every wrong setting as the operator wrote it, and what is allowed.
+    Raises: SettingsError, naming every wrong setting and where it stands, and what is allowed.
     """
     try:
         return Settings(**overrides)
+    except IniFileError as error:
+        raise SettingsError(str(error)) from error
     except ValidationError as error:
-        raise SettingsError(_describe(error)) from None  # pydantic's own text would show the value, maybe a key
+        raise SettingsError(_describe(error, overrides)) from None  # pydantic's own text would show the value
 
 
-def _describe(error: ValidationError) -> str:
+def _describe(error: ValidationError, overrides: dict[str, Any]) -> str:
+    origins = find_origins(Settings, overrides)
     lines = []
     for problem in error.errors(include_input=False, include_url=False):
-        name = str(problem["loc"][0]).upper() if problem["loc"] else ""
         message = problem["msg"].removeprefix("Value error, ")
-        description = _description_of(name)
-        lines.append(f"{name}: {message}." + (f" {description}" if description else "") if name else message)
+        if not problem["loc"]:
+            lines.append(message)
+            continue
+        name = name_of(Settings, str(problem["loc"][0]))
+        description = Settings.model_fields[name].description or ""
+        origin = f" (from {origins[name]})" if name in origins else ""
+        lines.append(f"{name.upper()}: {message}{origin}. {description}".strip())
     return "\n".join(lines)
-
-
-def _description_of(name: str) -> str:
-    field = Settings.model_fields.get(name.lower())
-    return (field.description or "") if field else ""
 
 
 def _read_json_object(value: Any) -> dict[str, Any]:

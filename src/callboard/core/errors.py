@@ -12,11 +12,18 @@ from typing import Any, ClassVar
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """One thing that is wrong with an input, and where: `pointer` is a JSON pointer ("" = the whole)."""
+    """One thing that is wrong with an input, and where: `pointer` is a JSON pointer ("" = the whole).
+
+    What is wrong with a file has `file`, `line` and `column` (from 1) and `severity` (error, warning) too.
+    """
 
     pointer: str
     message: str
     code: str = "invalid"
+    severity: str | None = None
+    file: str | None = None
+    line: int | None = None
+    column: int | None = None
 
 
 class CallboardError(Exception):

@@ -2,18 +2,23 @@
 
 `wiring.py` builds one `HttpClient` per process and hands it to the adapters in `llm` and `integrations`.
 Nothing of aiohttp leaves this module: callers see the responses and errors that are defined here. It
-never retries, follows no redirect and reads no proxy from the environment. URLs that a user chose need
-the URL guard on top; what is called here is named by the operator's settings.
+never retries, follows no redirect and reads no proxy from the environment. URLs that the operator's settings
+name are called as they are; a client for URLs that somebody else chose is given a `UrlGuard`, and keeps its
+connections to itself, since those of another client were made without asking it.
 """
 
 import asyncio
+import ipaddress
+import socket
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 
 import aiohttp
+from aiohttp.abc import AbstractResolver, ResolveResult
 
 from callboard.core.errors import PermanentError, TemporaryError
+from callboard.core.url_guard import UrlGuard
 
 CONNECT_TIMEOUT_SECONDS = 10.0  # a host that does not even accept will not answer within a call either
 MAX_BODY_BYTES = 32 * 1024 * 1024  # the longest model answer is near 1 MB; more is a fault of the other side
@@ -61,7 +66,8 @@ class InvalidUrlError(PermanentError):
 class HttpRequest:
     """One call. `timeout_seconds` covers all of it: waiting for a connection, sending, and the whole answer.
 
-    Keys travel in `headers` and `params`, so neither is shown in the repr.
+    `max_body_bytes` is what is read of the answer, the client's own limit at most. Keys travel in `headers` and
+    `params`, so neither is shown in the repr.
     """
 
     method: str
@@ -70,6 +76,7 @@ class HttpRequest:
     headers: Mapping[str, str] = field(repr=False)
     params: Mapping[str, str] | None = field(default=None, repr=False)
     body: bytes | None = field(default=None, repr=False)
+    max_body_bytes: int | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -125,17 +132,20 @@ class HttpClient:
         connect_timeout_seconds: float = CONNECT_TIMEOUT_SECONDS,
         max_body_bytes: int = MAX_BODY_BYTES,
         max_connections: int = MAX_CONNECTIONS,
+        guard: UrlGuard | None = None,
     ) -> None:
         self._connect_timeout_seconds = connect_timeout_seconds
         self._max_body_bytes = max_body_bytes
         self._max_connections = max_connections
+        self._guard = guard
         self._session: aiohttp.ClientSession | None = None
         self._is_closed = False
 
     async def send(self, request: HttpRequest) -> HttpResponse:
         """Return the whole answer to `request`, whatever its status.
 
-        Raises: ConnectionFailedError, AnswerBrokenOffError, CallTimeoutError, AnswerTooLargeError, InvalidUrlError.
+        Raises: ConnectionFailedError, AnswerBrokenOffError, CallTimeoutError, AnswerTooLargeError, InvalidUrlError;
+        with a guard UrlRefusedError, before anything is connected.
         """
         async with self.open(request) as stream:
             return HttpResponse(status=stream.status, headers=stream.headers, body=await stream.read())
@@ -147,11 +157,12 @@ class HttpClient:
         Raises: the same as `send`, also while the body is read inside the block.
         """
         has_head = False
-        host = _host_of(request.url)
+        url = request.url if self._guard is None else self._guard.check(request.url).url
+        host = _host_of(url)
         try:
             async with self._open_session().request(
                 request.method,
-                request.url,
+                url,
                 headers=request.headers,
                 params=request.params,
                 data=request.body,
@@ -159,11 +170,14 @@ class HttpClient:
                 allow_redirects=False,
             ) as response:
                 has_head = True
-                yield HttpStream(response, self._max_body_bytes)
+                yield HttpStream(response, min(self._max_body_bytes, request.max_body_bytes or self._max_body_bytes))
+        # The texts of aiohttp's errors for these two hold the whole URL, with the keys in its query: no `from error`.
         except TimeoutError as error:
-            raise CallTimeoutError(_timeout_message(error, host, request.timeout_seconds)) from error
-        except (aiohttp.InvalidURL, aiohttp.NonHttpUrlClientError) as error:
-            raise InvalidUrlError(f"The address of {host or 'the other side'} is no valid HTTP URL.") from error
+            raise CallTimeoutError(_timeout_message(error, host, request.timeout_seconds)) from None
+        except (aiohttp.InvalidURL, aiohttp.NonHttpUrlClientError):
+            raise InvalidUrlError(f"The address of {host or 'the other side'} is no valid HTTP URL.") from None
+        except _BrokenOnceError as error:
+            raise _connection_error(error.reason, host, has_head=has_head) from error.reason
         except (aiohttp.ClientError, OSError) as error:
             raise _connection_error(error, host, has_head=has_head) from error
 
@@ -179,15 +193,62 @@ class HttpClient:
             raise ConnectionFailedError("This process is stopping: its HTTP connections are closed.")
         if self._session is None:
             self._session = aiohttp.ClientSession(
-                connector=aiohttp.TCPConnector(limit=self._max_connections),
+                connector=self._build_connector(),
                 cookie_jar=aiohttp.DummyCookieJar(),  # a vendor's cookie would tie unrelated calls together
                 trust_env=False,
+                middlewares=(_send_once,),
             )
         return self._session
+
+    def _build_connector(self) -> aiohttp.TCPConnector:
+        if self._guard is None:
+            return aiohttp.TCPConnector(limit=self._max_connections)
+        # Without a cache of names: each new connection is checked by the addresses that it is made to.
+        return aiohttp.TCPConnector(
+            limit=self._max_connections, resolver=_GuardedResolver(self._guard), use_dns_cache=False
+        )
 
     def _timeout(self, seconds: float) -> aiohttp.ClientTimeout:
         seconds = max(seconds, SHORTEST_TIMEOUT_SECONDS)
         return aiohttp.ClientTimeout(total=seconds, sock_connect=min(seconds, self._connect_timeout_seconds))
+
+
+class _BrokenOnceError(aiohttp.ClientError):
+    """A connection broke, for `reason`, and the request is not to be sent on another one."""
+
+    def __init__(self, reason: Exception) -> None:
+        self.reason = reason
+        super().__init__()
+
+
+async def _send_once(request: aiohttp.ClientRequest, handler: aiohttp.ClientHandlerType) -> aiohttp.ClientResponse:
+    # aiohttp sends a GET, PUT or DELETE whose connection broke a second time, and says nothing: a call that costs
+    # would be paid twice and counted once. It does so for these errors alone (aiohttp 3.14, ClientSession._request).
+    try:
+        return await handler(request)
+    except (aiohttp.ClientOSError, aiohttp.ServerDisconnectedError) as error:
+        raise _BrokenOnceError(error) from error
+
+
+class _GuardedResolver(AbstractResolver):
+    """Finds the addresses of a name, and hands out none unless the guard accepts them all.
+
+    It is not asked about addresses: those stand in the URL, which the guard has checked before.
+    """
+
+    def __init__(self, guard: UrlGuard) -> None:
+        self._guard = guard
+        self._resolver = aiohttp.ThreadedResolver()
+
+    async def resolve(
+        self, host: str, port: int = 0, family: socket.AddressFamily = socket.AF_UNSPEC
+    ) -> list[ResolveResult]:
+        found = await self._resolver.resolve(host, port, family)
+        self._guard.check_addresses(host, port, [ipaddress.ip_address(item["host"]) for item in found])
+        return found
+
+    async def close(self) -> None:
+        await self._resolver.close()
 
 
 def _host_of(url: str) -> str:

@@ -1,6 +1,6 @@
 """Logs: one event per line with fields, JSON or readable, and never a secret.
 
-`main`, `worker` and `cli` call `configure_logging` once per process. Everything that logs through the
+`main`, `worker` and `cli` call `configure_service_logging` once per process. Everything that logs through the
 standard library (uvicorn, SQLAlchemy) comes out in the same form. `bind` gives the lines that follow in
 this task a request, job, workflow or step.
 """
@@ -14,6 +14,9 @@ from typing import Any
 
 import structlog
 from structlog.typing import EventDict, Processor, WrappedLogger
+
+from callboard.core.config import Settings
+from callboard.core.log_files import LogFiles, Service
 
 MASK = "***"
 
@@ -42,10 +45,23 @@ _SECRET_TEXTS = (
 )
 
 
-def configure_logging(level: str, *, json: bool) -> None:
+def configure_service_logging(service: Service, settings: Settings, *, level: str | None = None) -> None:
+    """Set up the logs of this process as the settings say: standard error, and files where LOG_DIR is set.
+
+    `level` stands for LOG_LEVEL where it is given.
+    """
+    level = level or settings.log_level
+    files = None
+    if settings.log_dir is not None:
+        least = logging.getLevelNamesMapping()[level]
+        files = LogFiles(settings.log_dir, service, level=least, keep_days=settings.log_keep_days)
+    configure_logging(level, json=settings.logs_json, files=files)
+
+
+def configure_logging(level: str, *, json: bool, files: LogFiles | None = None) -> None:
     """Send every log line of this process to standard error, from `level` on, as JSON or readable text.
 
-    Calling it again replaces what an earlier call set up.
+    `files` get the same lines, always as JSON. Calling it again replaces what an earlier call set up.
     """
     structlog.configure(
         processors=[
@@ -57,16 +73,18 @@ def configure_logging(level: str, *, json: bool) -> None:
         logger_factory=structlog.stdlib.LoggerFactory(),
         cache_logger_on_first_use=False,  # a second call must reach the loggers that exist already
     )
-    handler = _StandardError()
-    handler.setFormatter(
-        structlog.stdlib.ProcessorFormatter(
-            foreign_pre_chain=_shared_processors(),
-            processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, *_last_processors(json=json)],
-        )
-    )
-    handler.addFilter(_is_no_repetition)
+    handlers: list[logging.Handler] = [_StandardError()]
+    handlers[0].setFormatter(_formatter(json=json))
+    if files is not None:
+        files.setFormatter(_formatter(json=True))
+        handlers.append(files)
+    for handler in handlers:
+        handler.addFilter(_is_no_repetition)
     root = logging.getLogger()
-    root.handlers = [*(other for other in root.handlers if not isinstance(other, _StandardError)), handler]
+    earlier = [handler for handler in root.handlers if isinstance(handler, _StandardError | LogFiles)]
+    root.handlers = [*(handler for handler in root.handlers if handler not in earlier), *handlers]
+    for handler in earlier:
+        handler.close()
     root.setLevel(level)
     _quiet_the_others()
 
@@ -79,6 +97,13 @@ class _StandardError(logging.Handler):
             sys.stderr.write(self.format(record) + "\n")
         except (OSError, ValueError):  # closed, or its reader is gone
             self.handleError(record)
+
+
+def _formatter(*, json: bool) -> logging.Formatter:
+    return structlog.stdlib.ProcessorFormatter(
+        foreign_pre_chain=_shared_processors(),
+        processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, *_last_processors(json=json)],
+    )
 
 
 def bind(**fields: object) -> None:

@@ -9,6 +9,7 @@ import json
 import math
 import socket
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from http import HTTPStatus
 from typing import Any
 
@@ -39,6 +40,10 @@ class ProblemItem(BaseModel):
     pointer: str = Field(description="JSON pointer to the place: /body/..., /query/..., /header/... or /path/...")
     message: str = Field(description="What is wrong there.")
     code: str = Field(description="The kind of mistake, for programs.")
+    severity: str | None = Field(None, description="error or warning, where a workflow file is wrong.")
+    file: str | None = Field(None, description="The file that is wrong.")
+    line: int | None = Field(None, description="The line in that file, from 1.")
+    column: int | None = Field(None, description="The character in that line, from 1.")
 
 
 class Problem(BaseModel):
@@ -78,7 +83,7 @@ def problem_response(
         "message": detail,
     }
     if errors:
-        document["errors"] = [{"pointer": e.pointer, "message": e.message, "code": e.code} for e in errors]
+        document["errors"] = [{k: v for k, v in asdict(e).items() if v is not None} for e in errors]
     return _AsciiJson(document, status_code=status, headers=dict(headers or {}), media_type=MEDIA_TYPE)
 
 

@@ -6,7 +6,9 @@ the folder. A file `<name>.replay.json`, anywhere below the prompts folder, look
     {"workflow": "emergency_contacts", "origin": "where these answers come from",
      "answers": [{"service": "llm", "request": {...}, "response": {...}}]}
 
-Files are read again when they change. A broken one is a finding; the others still serve.
+`callboard run --record` writes such files, with the `step` of each answer (`path#n`), what failed (`error` in
+place of `response`) and the `defaults` that the run had. Files are read again when they change. A broken one
+is a finding; the others still serve.
 """
 
 import hashlib
@@ -31,7 +33,10 @@ class BrokenAnswersError(ValueError):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RecordedAnswer:
-    """One kept answer. `origin` says where it comes from, in the words of its file."""
+    """One kept answer. `origin` says where it comes from, in the words of its file.
+
+    `step` is the call that it answered, as `path#n`, where that is known. `error` is set where the call failed.
+    """
 
     service: str
     request: Mapping[str, Any]
@@ -39,6 +44,22 @@ class RecordedAnswer:
     workflow: str
     origin: str
     path: Path
+    step: str | None = None
+    error: Mapping[str, Any] | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Recording:
+    """One replay file.
+
+    `defaults` = {provider, model, model_aliases} and `started_at` are those of the run, where the file has them.
+    """
+
+    workflow: str
+    origin: str
+    defaults: Mapping[str, Any] | None
+    started_at: str | None
+    answers: tuple[RecordedAnswer, ...]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -164,6 +185,21 @@ def _canonical(value: JsonValue) -> JsonValue:
     return value
 
 
+def read_recording(path: Path) -> Recording:
+    """Return what the replay file `path` keeps, in its order. Raises: BrokenAnswersError, OSError."""
+    try:
+        content = _parse(path.read_bytes())
+        return Recording(
+            workflow=content["workflow"],
+            origin=content["origin"],
+            defaults=content.get("defaults"),
+            started_at=content.get("started_at"),
+            answers=tuple(_answers_of(content, path)),
+        )
+    except orjson.JSONDecodeError as error:
+        raise BrokenAnswersError(f"it is no JSON: {error}") from error
+
+
 def _differing_keys(recorded: Mapping[str, Any], asked: Mapping[str, Any]) -> tuple[str, ...]:
     left, right = _canonical(recorded), _canonical(asked)
     return tuple(sorted(key for key in left.keys() | right.keys() if left.get(key) != right.get(key)))
@@ -172,7 +208,11 @@ def _differing_keys(recorded: Mapping[str, Any], asked: Mapping[str, Any]) -> tu
 def _read(path: Path, stamp: tuple[int, int]) -> _LoadedFile:
     try:
         content = _parse(path.read_bytes())
-        answers = {hash_request(answer.service, answer.request): answer for answer in _answers_of(content, path)}
+        answers = {
+            hash_request(answer.service, answer.request): answer
+            for answer in _answers_of(content, path)
+            if answer.error is None
+        }
     except (OSError, BrokenAnswersError, orjson.JSONDecodeError) as error:
         return _LoadedFile(stamp=stamp, workflow=None, answers={}, problem=f"{path.name}: {error}")
     return _LoadedFile(stamp=stamp, workflow=content["workflow"], answers=answers, problem=None)
@@ -185,6 +225,8 @@ def _parse(data: bytes) -> Mapping[str, Any]:
     for key, kind, name in (("workflow", str, "text"), ("origin", str, "text"), ("answers", list, "a list")):
         if not isinstance(content.get(key), kind):
             raise BrokenAnswersError(f"/{key} is {name}")
+    if not isinstance(content.get("defaults", {}), dict) or not isinstance(content.get("started_at", ""), str):
+        raise BrokenAnswersError("/defaults is an object and /started_at is text")
     return content
 
 
@@ -192,18 +234,19 @@ def _answers_of(content: Mapping[str, Any], path: Path) -> Iterator[RecordedAnsw
     for index, item in enumerate(content["answers"]):
         if not isinstance(item, dict):
             raise BrokenAnswersError(f"/answers/{index} is an object with service, request and response")
-        for key, kind, name in (
-            ("service", str, "text"),
-            ("request", dict, "an object"),
-            ("response", dict, "an object"),
-        ):
+        outcome = "error" if "error" in item and "response" not in item else "response"
+        for key, kind, name in (("service", str, "text"), ("request", dict, "an object"), (outcome, dict, "an object")):
             if not isinstance(item.get(key), kind):
                 raise BrokenAnswersError(f"/answers/{index}/{key} is {name}")
+        if not isinstance(item.get("step", ""), str):
+            raise BrokenAnswersError(f"/answers/{index}/step is text")
         yield RecordedAnswer(
             service=item["service"],
             request=item["request"],
-            response=item["response"],
+            response=item.get("response", {}),
             workflow=content["workflow"],
             origin=content["origin"],
             path=path,
+            step=item.get("step"),
+            error=item[outcome] if outcome == "error" else None,
         )

@@ -65,6 +65,15 @@ class Telemetry:
         self._llm_cost = Counter(
             "callboard_llm_cost_usd", "Cost of language models, US dollars.", ("provider", "model"), registry=registry
         )
+        self._service_calls = Counter(
+            "callboard_service_calls",
+            "Calls to outside services that are no language models.",
+            ("service", "method", "outcome"),
+            registry=registry,
+        )
+        self._service_cost = Counter(
+            "callboard_service_cost_usd", "Cost of those calls, US dollars.", ("service", "method"), registry=registry
+        )
         self._flush_rows = Histogram(
             "callboard_checkpoint_flush_rows",
             "Rows written together.",
@@ -98,6 +107,11 @@ class Telemetry:
         self._llm_tokens.labels(provider, model, "input").inc(input_tokens)
         self._llm_tokens.labels(provider, model, "output").inc(output_tokens)
         self._llm_cost.labels(provider, model).inc(float(cost))
+
+    def service_call(self, service: str, method: str, *, outcome: str, cost: Decimal) -> None:
+        """Count one call to an outside service; `outcome` is `succeeded` or the code of the error."""
+        self._service_calls.labels(service, method, outcome).inc()
+        self._service_cost.labels(service, method).inc(float(cost))
 
     def job_ended(self, workflow: str, status: str, seconds: float) -> None:
         """Count a job that reached its final `status`."""

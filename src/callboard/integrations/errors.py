@@ -31,6 +31,20 @@ class ServiceRejectedError(PermanentError):
     category = "service"
 
 
+class ServiceQuotaError(PermanentError):
+    """What the service gives in a month is used up."""
+
+    code = "service_quota_used_up"
+    category = "service"
+
+
+class ServiceAnswerUnusableError(PermanentError):
+    """The service answered something that a step cannot keep: too much, or no text."""
+
+    code = "service_answer_unusable"
+    category = "service"
+
+
 class ServiceRateLimitedError(TemporaryError):
     """The service asks us to slow down."""
 
@@ -50,6 +64,12 @@ class ServiceTimeoutError(TemporaryError):
 
     code = "service_timeout"
     category = "timeout"
+
+
+class CallOutOfTimeError(ServiceTimeoutError):
+    """The step's time was over before the service had answered."""
+
+    code = "step_timeout"
 
 
 class ServiceAnswerError(TemporaryError):

@@ -8,41 +8,30 @@ gets and answers is in `google_places_wire.py`. When there is no key `google_pla
 import re
 import time
 from collections.abc import Mapping
-from datetime import UTC, datetime
 from typing import Any, Final
 
 import orjson
 from pydantic import BaseModel
 
 from callboard.core.errors import StepError
-from callboard.core.http_client import (
-    AnswerTooLargeError,
-    CallTimeoutError,
-    ConnectionFailedError,
-    HttpClient,
-    HttpRequest,
-    HttpResponse,
-    InvalidUrlError,
-)
+from callboard.core.http_client import HttpClient, HttpRequest, HttpResponse
 from callboard.core.json_values import JsonValue
 from callboard.core.pricing import UnitPrice
-from callboard.core.retry_after import read_retry_after
-from callboard.integrations.errors import (
-    ServiceAnswerError,
-    ServiceAuthError,
-    ServiceRateLimitedError,
-    ServiceRejectedError,
-    ServiceTimeoutError,
-    ServiceUnavailableError,
-)
+from callboard.integrations.errors import ServiceAnswerError, ServiceAuthError
 from callboard.integrations.google_places_parameters import METHODS
 from callboard.integrations.google_places_pricing import SERVICE, price_call
 from callboard.integrations.google_places_wire import UnreadableAnswerError, WireRequest, from_wire, to_wire
 from callboard.integrations.port import ServiceResult, parse_parameters
+from callboard.integrations.vendor_calls import (
+    CALL_TIMEOUT_SECONDS,
+    MAX_REASON_CHARS,
+    build_refusal,
+    flatten_text,
+    hide_key,
+    send,
+)
 
 DEFAULT_BASE_URL = "https://places.googleapis.com"
-CALL_TIMEOUT_SECONDS = 30.0  # Google answers within one; a step's own limit may be shorter
-_MESSAGE_CHARS = 500
 _GOOGLE_KEY = re.compile(r"AIza[0-9A-Za-z_\-]{10,}")  # Google's own refusals quote the key they refuse
 
 
@@ -98,35 +87,19 @@ class GooglePlaces:
             params=wire.query,
             body=None if wire.body is None else orjson.dumps(wire.body),
         )
-        try:
-            return await self._http.send(request)
-        except CallTimeoutError as error:
-            raise ServiceTimeoutError(f"{SERVICE}: {error.message}") from error
-        except ConnectionFailedError as error:
-            raise ServiceUnavailableError(f"{SERVICE}: {error.message}") from error
-        except AnswerTooLargeError as error:
-            raise ServiceAnswerError(f"{SERVICE}: {error.message}") from error
-        except InvalidUrlError as error:
-            raise ServiceRejectedError(f"{SERVICE}: {error.message} Correct GOOGLE_PLACES_BASE_URL.") from error
+        return await send(self._http, request, service=SERVICE, address_hint="Correct GOOGLE_PLACES_BASE_URL.")
 
     def _refusal(self, method: str, response: HttpResponse) -> StepError:
         """Return the error for an answer that is none, with Google's reason and without our key."""
         reason, google_status, is_key_invalid = _read_refusal(response.body)
-        reason = _GOOGLE_KEY.sub("[key]", reason.replace(self._api_key, "[key]"))[:_MESSAGE_CHARS]
+        reason = _GOOGLE_KEY.sub("[key]", hide_key(reason, self._api_key))[:MAX_REASON_CHARS]
         message = f"Google Places refused {method} ({response.status}): {reason or 'no reason given'}"
         details = {"service": SERVICE, "method": method, "http_status": response.status}
         if google_status:
             details["google_status"] = google_status
         if response.status in (401, 403) or is_key_invalid:
             return ServiceAuthError(f"{message} (check GOOGLE_PLACES_API_KEY)", details=details)
-        wait = read_retry_after(response.headers, now=datetime.now(UTC))
-        if response.status == 429:
-            return ServiceRateLimitedError(message, retry_after_seconds=wait, details=details)
-        if response.status in (408, 504):
-            return ServiceTimeoutError(message, retry_after_seconds=wait, details=details)
-        if response.status >= 500:
-            return ServiceUnavailableError(message, retry_after_seconds=wait, details=details)
-        return ServiceRejectedError(message, details=details)
+        return build_refusal(message, response, details)
 
 
 def _read_data(method: str, parsed: BaseModel, body: bytes) -> JsonValue:
@@ -144,7 +117,7 @@ def _read_refusal(body: bytes) -> tuple[str, str | None, bool]:
     try:
         answer = orjson.loads(body)
     except orjson.JSONDecodeError:
-        return " ".join(body.decode(errors="replace").split()), None, False
+        return flatten_text(body), None, False
     error = answer.get("error") if isinstance(answer, dict) else None
     if not isinstance(error, dict):
         return "", None, False

@@ -3,7 +3,8 @@
 from collections.abc import Mapping
 from decimal import Decimal
 
-from callboard.core.pricing import Cost, PriceSource, UnitPrice, calculate_cost
+from callboard.core.pricing import Cost, UnitPrice
+from callboard.integrations.call_prices import cost_of_call, find_own_price
 
 SERVICE = "google_places"
 
@@ -26,11 +27,6 @@ def price_call(method: str, prices: Mapping[str, UnitPrice]) -> Cost:
     >>> price_call("nearby_search", {}).usd
     Decimal('0.035000000000')
     """
-    for price_id in (f"{SERVICE}.{method}", SERVICE):
-        if price_id in prices:
-            return _cost(price_id, prices[price_id], "operator")
-    return _cost(f"{SERVICE}.{method}", LIST_PRICES[method], "list-price")
-
-
-def _cost(price_id: str, price: UnitPrice, source: PriceSource) -> Cost:
-    return Cost(usd=calculate_cost(price, 1), source=source, price_id=price_id, price=price)
+    price_id = f"{SERVICE}.{method}"
+    own = find_own_price((price_id, SERVICE), prices)
+    return own or cost_of_call(price_id, LIST_PRICES[method], "list-price")

@@ -14,8 +14,8 @@ from pydantic import BaseModel
 from callboard.core.pricing import NO_COST
 from callboard.integrations.google_places_parameters import METHODS, LatLng, NearbySearch, PlaceDetails, TextSearch
 from callboard.integrations.google_places_pricing import SERVICE
-from callboard.integrations.google_places_replay import recorded_request
 from callboard.integrations.port import ServiceResult, parse_parameters
+from callboard.integrations.recorded import recorded_request
 
 PLACES_PER_SEARCH = 3
 _METERS_PER_DEGREE = 111_320.0  # of latitude

@@ -59,6 +59,8 @@ def to_wire(parameters: BaseModel) -> WireRequest:
 def from_wire(parameters: BaseModel, answer: JsonValue) -> JsonValue:
     """Return the data of a step out of Google's `answer`: {results, count}, or {result} of place_details.
 
+    Where there is a further page `next_page_token` stands beside them.
+
     Raises: UnreadableAnswerError.
     """
     if not isinstance(answer, dict):
@@ -69,7 +71,9 @@ def from_wire(parameters: BaseModel, answer: JsonValue) -> JsonValue:
     if not isinstance(places, list):
         raise UnreadableAnswerError("`places` is no list")
     results = [_read_place(place) for place in places]
-    return {"results": results, "count": len(results)}
+    data = {"results": results, "count": len(results)}
+    token = answer.get("nextPageToken")
+    return data if token is None else {**data, "next_page_token": token}
 
 
 def _nearby_request(parameters: NearbySearch) -> WireRequest:
@@ -80,7 +84,7 @@ def _nearby_request(parameters: NearbySearch) -> WireRequest:
     }
     if parameters.type:
         body["includedTypes"] = parameters.type
-    return _search("/v1/places:searchNearby", body, parameters.language)
+    return _search("/v1/places:searchNearby", body, parameters)
 
 
 def _keyword_request(parameters: NearbySearch) -> WireRequest:
@@ -93,7 +97,7 @@ def _keyword_request(parameters: NearbySearch) -> WireRequest:
     }
     if parameters.type:
         body["includedType"] = parameters.type[0]
-    return _search("/v1/places:searchText", body, parameters.language)
+    return _search("/v1/places:searchText", body, parameters, has_pages=True)
 
 
 def _text_request(parameters: TextSearch) -> WireRequest:
@@ -102,7 +106,7 @@ def _text_request(parameters: TextSearch) -> WireRequest:
         body["locationBias"] = _circle(parameters.location, parameters.radius)
     if parameters.type:
         body["includedType"] = parameters.type[0]
-    return _search("/v1/places:searchText", body, parameters.language)
+    return _search("/v1/places:searchText", body, parameters, has_pages=True)
 
 
 def _details_request(parameters: PlaceDetails) -> WireRequest:
@@ -110,14 +114,25 @@ def _details_request(parameters: PlaceDetails) -> WireRequest:
         method="GET",
         path=f"/v1/places/{quote(parameters.place_id, safe='')}",
         field_mask=",".join(_FIELDS),
-        query={"languageCode": parameters.language} if parameters.language else None,
+        query=_locale_of(parameters) or None,
     )
 
 
-def _search(path: str, body: dict[str, Any], language: str | None) -> WireRequest:
-    if language:
-        body["languageCode"] = language
-    return WireRequest(method="POST", path=path, body=body, field_mask=",".join(f"places.{name}" for name in _FIELDS))
+def _search(
+    path: str, body: dict[str, Any], parameters: NearbySearch | TextSearch, *, has_pages: bool = False
+) -> WireRequest:
+    body.update(_locale_of(parameters))
+    if parameters.page_token:
+        body["pageToken"] = parameters.page_token
+    fields = [f"places.{name}" for name in _FIELDS]
+    # searchNearby has no such field and refuses a mask that names it
+    mask = [*fields, "nextPageToken"] if has_pages else fields
+    return WireRequest(method="POST", path=path, body=body, field_mask=",".join(mask))
+
+
+def _locale_of(parameters: NearbySearch | TextSearch | PlaceDetails) -> dict[str, str]:
+    given = {"languageCode": parameters.language, "regionCode": parameters.region}
+    return {name: value for name, value in given.items() if value}
 
 
 def _circle(center: LatLng, radius: float) -> dict[str, Any]:

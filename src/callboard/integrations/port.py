@@ -7,7 +7,7 @@ methods; the contract suites in `tests/contract/` run against every variant of a
 import difflib
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 from pydantic import BaseModel, ValidationError
 
@@ -50,6 +50,15 @@ class ExternalService(Protocol):
 
     async def close(self) -> None:
         """Give up the connections. A closed service is not called again."""
+        ...
+
+
+@runtime_checkable
+class ServesManyHosts(Protocol):
+    """A service that calls whatever host its caller names; each has its own circuit, and may have a rate limit."""
+
+    def host_of(self, parameters: Mapping[str, Any]) -> str:
+        """Return the host that a call with `parameters` goes to, "" where they name none that can be read."""
         ...
 
 

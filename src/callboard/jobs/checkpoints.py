@@ -15,7 +15,7 @@ from callboard.core.clock import milliseconds_between, now, to_iso
 from callboard.core.database import DATABASE_ERRORS, Database, is_connection_error
 from callboard.core.errors import PermanentError
 from callboard.core.ids import new_uuid
-from callboard.core.json_values import JsonValue, dumps, loads
+from callboard.core.json_values import JsonValue, dump_and_load, dumps, loads
 from callboard.core.telemetry import Telemetry
 from callboard.jobs.errors import JournalRefusedError
 from callboard.jobs.leases import WorkerLease
@@ -219,6 +219,10 @@ class RunStepContext:
         return str(self._checkpointer.job.id)
 
     @property
+    def tenant_id(self) -> str:
+        return self._checkpointer.job.tenant_id
+
+    @property
     def path(self) -> str:
         return self._path
 
@@ -234,7 +238,7 @@ class RunStepContext:
             paid = await self._perform(perform)
         usage = self._usage_values(paid.usage, number)
         try:
-            text = dumps(paid.value, max_bytes=self._checkpointer.journal.max_output_bytes)
+            text, value = dump_and_load(paid.value, max_bytes=self._checkpointer.journal.max_output_bytes)
         except PermanentError:
             await self._checkpointer.write(usage=usage)  # what was paid is counted, stored or not
             raise
@@ -248,13 +252,19 @@ class RunStepContext:
             output_json=text,
         )
         await self._checkpointer.save_call(record, usage)
-        return loads(text)
+        return value
 
     def resolve_secret(self, name: str) -> str:
         secret = self._secrets(name)
         if secret is None:
             raise PermanentError(f"There is no secret named {name}; set it where this worker runs.")
         return secret
+
+    def note_text(self, text: str) -> None:
+        """Drop it: what watchers of a job see are its events, and there is none for a part of an answer yet.
+
+        Rows for parts would be written and read again by every other process: they need a form of their own.
+        """
 
     async def _perform(self, perform: Callable[[], Awaitable[PaidCall]]) -> PaidCall:
         try:

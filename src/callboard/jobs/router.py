@@ -3,9 +3,9 @@
 from typing import Annotated, Any, Literal
 from uuid import UUID
 
-from fastapi import APIRouter, Depends, Header, Path, Query, Response, status
+from fastapi import APIRouter, Depends, Header, Path, Query, Request, Response, status
 
-from callboard.accounts.auth import require
+from callboard.accounts.auth import count_for_user, require
 from callboard.accounts.caller import Caller
 from callboard.core.pagination import DEFAULT_LIMIT, MAX_LIMIT, MAX_OFFSET, PageRequest, decode_cursor
 from callboard.core.problems import BODY_PROBLEMS, problem_responses
@@ -79,12 +79,18 @@ _NOT_MODIFIED: dict[int | str, dict[str, Any]] = {
     },
 )
 async def submit_job(
-    body: JobCreate, caller: Writer, jobs: Jobs, response: Response, idempotency_key: IdempotencyKey = None
+    body: JobCreate,
+    caller: Writer,
+    jobs: Jobs,
+    request: Request,
+    response: Response,
+    idempotency_key: IdempotencyKey = None,
 ) -> JobAccepted:
     """Accept a job; by the time of this answer it is stored and will run, whatever happens to this server.
 
     404: there is no such workflow. 422: the input does not fit its `input_schema`; all errors are listed.
     """
+    await count_for_user(request, caller, body.user_id)
     submitted = await jobs.submit(caller, body, idempotency_key=idempotency_key)
     response.headers["Location"] = submitted.answer.status_url
     if submitted.is_repeated:
@@ -93,7 +99,7 @@ async def submit_job(
 
 
 @router.delete(
-    "/workflow/{job_id}",
+    "/workflow/{job_id:uuid}",  # so that /workflow/validate is not taken for a job
     status_code=status.HTTP_202_ACCEPTED,
     summary="Cancel a job",
     responses={

@@ -27,7 +27,7 @@ from callboard.jobs.repository.claims import ClaimedJob, claim_jobs
 from callboard.jobs.repository.finishes import Finish, Finished
 from callboard.jobs.repository.journal import load_journal
 from callboard.jobs.status import JobStatus
-from callboard.workflows.compiler import CompiledWorkflow
+from callboard.workflows.compiled_workflow import CompiledWorkflow
 from callboard.workflows.engine import Engine
 from callboard.workflows.errors import RunFailedError
 from callboard.workflows.service import BundleStore

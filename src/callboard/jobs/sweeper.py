@@ -10,6 +10,7 @@ from datetime import timedelta
 
 import structlog
 
+from callboard.core.cache_table import delete_expired_answers
 from callboard.core.clock import now
 from callboard.core.database import DATABASE_ERRORS, Database
 from callboard.core.ids import WorkerId
@@ -113,8 +114,9 @@ class Sweeper:
         await self._lease.register_again()
 
     async def clean_up(self) -> None:
-        """Delete what nothing reads any more: used-up idempotency keys, rows of workers that left."""
+        """Delete what nothing reads any more: used-up idempotency keys, rows of workers that left, old answers."""
         await delete_old_rows(self._database, keys_before=now() - timedelta(hours=self._idempotency_hours))
+        await delete_expired_answers(self._database, before=now())
 
     def _has_watched_a_lease(self) -> bool:
         """Whether the database has answered us for one full lease without a gap."""

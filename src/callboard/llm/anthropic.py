@@ -104,7 +104,7 @@ class AnthropicProvider:
             system, turns = [], [{"role": "user", "content": "\n\n".join(system)}]
         payload: dict[str, Any] = {
             "model": request.model,
-            "max_tokens": request.max_tokens if request.max_tokens is not None else _default_max_tokens(request.model),
+            "max_tokens": request.max_tokens if request.max_tokens is not None else default_max_tokens(request.model),
             "messages": turns,
             **self._sampling(request),
         }
@@ -179,7 +179,8 @@ def _version_of(model: str) -> tuple[int, int]:
     return (int(found[1]), int(found[2] or 0)) if found else (99, 0)
 
 
-def _default_max_tokens(model: str) -> int:
+def default_max_tokens(model: str) -> int:
+    """Return the `max_tokens` of a call that sets none: this API does not go without."""
     return DEFAULT_MAX_TOKENS_CLAUDE_3 if _CLAUDE_3.match(model) else DEFAULT_MAX_TOKENS
 
 

@@ -20,6 +20,7 @@ from callboard.llm.errors import (
     MissingKeyError,
     ProviderCircuitOpenError,
     UnknownProviderError,
+    UnusableAnswerError,
 )
 from callboard.llm.port import LLMChunk, LLMRequest, LLMResponse, Provider
 
@@ -94,6 +95,23 @@ class LLMClient:
                 if has_begun:
                     break
         raise failures.verdict(self._providers)
+
+    async def generate_streamed(
+        self, request: LLMRequest, candidates: Sequence[Candidate], on_text: Callable[[str], None]
+    ) -> LLMResponse:
+        """Return the answer as `generate` does, and tell `on_text` each piece of it as it comes.
+
+        Raises: as `stream`.
+        """
+        response: LLMResponse | None = None
+        async with aclosing(self.stream(request, candidates)) as chunks:
+            async for chunk in chunks:
+                if chunk.text:
+                    on_text(chunk.text)
+                response = chunk.response or response
+        if response is None:  # an adapter that broke the port's contract
+            raise UnusableAnswerError(f"The answer for {request.model} ended without its response.")
+        return response
 
     async def close(self) -> None:
         """Close every provider."""

@@ -1,13 +1,16 @@
 """The provider `replay`: answers that were kept in files beside the prompts. `wiring.py` always builds it.
 
-It serves the demo and tests without a key. Tokens and cost are those of the recorded call, by today's prices.
+It serves the demo and tests without a key. Tokens and cost are those of the recorded call, by today's prices
+where the recording has none.
 """
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
+from decimal import Decimal
 from typing import Any
 
-from pydantic import BaseModel, NonNegativeInt, ValidationError
+from pydantic import BaseModel, Field, NonNegativeInt, ValidationError
 
+from callboard.core.pricing import Cost, PriceSource
 from callboard.core.replay import RecordedAnswers
 from callboard.llm.errors import ReplayMissError
 from callboard.llm.port import LLMChunk, LLMRequest, LLMResponse, Usage
@@ -25,6 +28,8 @@ class _Recorded(BaseModel):
     output_tokens: NonNegativeInt
     duration_ms: NonNegativeInt = 0
     finish_reason: str = "stop"
+    cost_usd: Decimal | None = Field(None, ge=0)
+    price_source: PriceSource = "none"
 
 
 class ReplayProvider:
@@ -45,15 +50,7 @@ class ReplayProvider:
         found = self._answers.find(SERVICE, asked)
         if found is None:
             raise self._miss(request, asked)
-        try:
-            recorded = _Recorded.model_validate(found.response)
-        except ValidationError as error:
-            where = ".".join(str(part) for part in error.errors()[0]["loc"])
-            raise ReplayMissError(
-                f"The answer recorded in {found.path.name} cannot be used: response.{where} is not as it should be.",
-                details={"file": found.path.name},
-            ) from error
-        return self._response(recorded)
+        return read_response(found.response, self._prices, provider=self._name, file=found.path.name)
 
     async def stream(self, request: LLMRequest) -> AsyncIterator[LLMChunk]:
         """Yield the recorded answer in pieces of `CHUNK_CHARACTERS`, and last the response."""
@@ -64,18 +61,6 @@ class ReplayProvider:
 
     async def close(self) -> None:
         """Nothing is held here."""
-
-    def _response(self, recorded: _Recorded) -> LLMResponse:
-        usage = Usage(input_tokens=recorded.input_tokens, output_tokens=recorded.output_tokens)
-        return LLMResponse(
-            content=recorded.content,
-            model=recorded.model,
-            provider=self._name,
-            usage=usage,
-            cost=self._prices.cost(provider=recorded.provider, models=(recorded.model,), usage=usage),
-            duration_ms=recorded.duration_ms,
-            finish_reason=recorded.finish_reason,
-        )
 
     def _miss(self, request: LLMRequest, asked: dict[str, Any]) -> ReplayMissError:
         nearest = self._answers.find_nearest(SERVICE, asked)
@@ -88,6 +73,37 @@ class ReplayProvider:
             "or choose DEFAULT_LLM_PROVIDER=sandbox.",
             details={"provider": self._name, "model": request.model},
         )
+
+
+def read_response(
+    response: Mapping[str, Any], prices: ModelPrices, *, provider: str, file: str = "the recording"
+) -> LLMResponse:
+    """Return a recorded `response` as `provider` gives it: at the recorded cost, else by today's prices.
+
+    Raises: ReplayMissError, naming what is wrong in it.
+    """
+    try:
+        recorded = _Recorded.model_validate(response)
+    except ValidationError as error:
+        where = ".".join(str(part) for part in error.errors()[0]["loc"])
+        raise ReplayMissError(
+            f"The answer recorded in {file} cannot be used: response.{where} is not as it should be.",
+            details={"file": file},
+        ) from error
+    usage = Usage(input_tokens=recorded.input_tokens, output_tokens=recorded.output_tokens)
+    if recorded.cost_usd is None:
+        cost = prices.cost(provider=recorded.provider, models=(recorded.model,), usage=usage)
+    else:
+        cost = Cost(usd=recorded.cost_usd, source=recorded.price_source)
+    return LLMResponse(
+        content=recorded.content,
+        model=recorded.model,
+        provider=provider,
+        usage=usage,
+        cost=cost,
+        duration_ms=recorded.duration_ms,
+        finish_reason=recorded.finish_reason,
+    )
 
 
 def recorded_request(request: LLMRequest) -> dict[str, Any]:
@@ -108,18 +124,16 @@ def recorded_request(request: LLMRequest) -> dict[str, Any]:
     return {key: value for key, value in form.items() if value is not None}
 
 
-def recorded_answer(request: LLMRequest, response: LLMResponse) -> dict[str, Any]:
-    """Return one entry of a replay file's `answers` for a call that was made."""
+def recorded_response(response: LLMResponse) -> dict[str, Any]:
+    """Return the form in which a replay file keeps `response`."""
     return {
-        "service": SERVICE,
-        "request": recorded_request(request),
-        "response": {
-            "content": response.content,
-            "model": response.model,
-            "provider": response.provider,
-            "input_tokens": response.usage.input_tokens,
-            "output_tokens": response.usage.output_tokens,
-            "duration_ms": response.duration_ms,
-            "finish_reason": response.finish_reason,
-        },
+        "content": response.content,
+        "model": response.model,
+        "provider": response.provider,
+        "input_tokens": response.usage.input_tokens,
+        "output_tokens": response.usage.output_tokens,
+        "duration_ms": response.duration_ms,
+        "finish_reason": response.finish_reason,
+        "cost_usd": str(response.cost.usd),
+        "price_source": response.cost.source,
     }

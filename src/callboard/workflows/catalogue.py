@@ -6,7 +6,7 @@ at files. A broken file is told apart with its findings and hides none of the ot
 
 import os
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -14,6 +14,7 @@ from callboard.workflows.bundles import Bundle
 from callboard.workflows.errors import InvalidWorkflowError, WorkflowNotFoundError
 from callboard.workflows.files import BrokenWorkflow, LoadedWorkflow, WorkflowFileReader, json_files_in
 from callboard.workflows.findings import WorkflowFinding
+from callboard.workflows.json_files import read_json_file
 
 _Stamp: TypeAlias = tuple[int, int, int]  # mtime_ns, size, inode
 
@@ -94,21 +95,28 @@ class WorkflowCatalogue:
         self._index()
 
     def _index(self) -> None:
-        by_name: dict[str, list[LoadedWorkflow]] = {}
-        self._broken = [each for each in self._files.values() if isinstance(each, BrokenWorkflow)]
-        for each in self._files.values():
-            if isinstance(each, LoadedWorkflow):
-                by_name.setdefault(each.name, []).append(each)
-        self._loaded = {name: same[0] for name, same in by_name.items() if len(same) == 1}
-        self._broken += [_duplicate(each, same) for same in by_name.values() if len(same) > 1 for each in same]
-        self._broken.sort(key=lambda each: each.path)
+        loaded = [each for each in self._files.values() if isinstance(each, LoadedWorkflow)]
+        broken = [each for each in self._files.values() if isinstance(each, BrokenWorkflow)]
+        doubles = find_same_names(loaded)
+        taken = {each.name for each in doubles}
+        self._loaded = {each.name: each for each in loaded if each.name not in taken}
+        self._broken = sorted([*broken, *doubles], key=lambda each: each.path)
 
 
-def _duplicate(each: LoadedWorkflow, same: Sequence[LoadedWorkflow]) -> BrokenWorkflow:
+def find_same_names(loaded: Iterable[LoadedWorkflow]) -> list[BrokenWorkflow]:
+    """Return the files of a folder whose names are not theirs alone: none of them can be submitted."""
+    by_name: dict[str, list[LoadedWorkflow]] = {}
+    for each in loaded:
+        by_name.setdefault(each.name, []).append(each)
+    return [_double(each, same) for same in by_name.values() if len(same) > 1 for each in same]
+
+
+def _double(each: LoadedWorkflow, same: Sequence[LoadedWorkflow]) -> BrokenWorkflow:
     files = " and ".join(sorted(other.path.name for other in same))
     message = f'The name "{each.name}" is used by {files}; each workflow has a name of its own.'
     finding = WorkflowFinding(pointer="/name", message=message, code="duplicate_name", file=each.path.name)
-    return BrokenWorkflow(name=each.name, path=each.path, findings=(finding,))
+    placed = read_json_file(each.path, "workflow file").place([finding])
+    return BrokenWorkflow(name=each.name, path=each.path, findings=(*placed, *each.warnings))
 
 
 def _stamps_in(folder: Path) -> Iterator[tuple[Path, _Stamp]]:

@@ -10,26 +10,27 @@ it only where it needs it (`a || b` may not), and the message is the walker's.
 """
 
 import re
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import TypeAlias
 
 import cel
 
 from callboard.core.json_values import JsonValue, find_unstorable
+from callboard.workflows.condition_faults import explain_parser, explain_unknown_function, find_condition_faults
 from callboard.workflows.condition_paths import (
     FUNCTIONS,
-    WORDS_OF_OTHER_LANGUAGES,
     BoundText,
     Variable,
     bind_paths,
     place_of,
+    refusal,
     shorten,
 )
 from callboard.workflows.errors import ConditionError, InvalidConditionError, UnresolvedReferenceError
-from callboard.workflows.findings import suggest
-from callboard.workflows.macro_limits import MacroLimit
+from callboard.workflows.macro_limits import MacroLimit, find_too_large
 from callboard.workflows.references import Reference, Scope, describe_type
+from callboard.workflows.text_functions import TEXT_FUNCTIONS, TextFunction
 
 ConditionText: TypeAlias = str | bool  # as a definition has it
 
@@ -49,6 +50,7 @@ class Expression:
     _program: cel.Program
     _variables: tuple[Variable, ...]
     _limits: Mapping[str, MacroLimit]
+    _text_functions: frozenset[str]
 
     def evaluate(self, scope: Scope) -> JsonValue:
         """Return the value of the expression.
@@ -64,30 +66,42 @@ class Expression:
                 values[variable.name] = variable.read(scope)
             except UnresolvedReferenceError as error:
                 missing[variable.name] = error.message.removeprefix(place_of(self.where)).rstrip(".")
-        self._leave_out_long_lists(values, missing)
+        self._leave_out_large_values(values, missing)
         value = self._execute(values, missing)
         reason = None if isinstance(value, bool) else find_unstorable(value)
         if reason is not None:
             raise self._error(f"its value is no JSON ({reason.lstrip('/: ')})")
         return value
 
-    def _leave_out_long_lists(self, values: dict[str, JsonValue], missing: dict[str, str]) -> None:
+    def without_unknown(self, scope: Scope, is_known: Callable[[JsonValue], bool]) -> "Expression":
+        """Return this expression without the variables that `is_known` refuses: it fails where it needs one."""
+        known = tuple(each for each in self._variables if each.is_known(scope, is_known))
+        return self if len(known) == len(self._variables) else replace(self, _variables=known)
+
+    def _leave_out_large_values(self, values: dict[str, JsonValue], missing: dict[str, str]) -> None:
         for variable in self._variables:
             if variable.limit is not None and variable.name in values:
                 reason = variable.limit.refuse(values[variable.name], values)
                 if reason is not None:
                     missing[variable.name] = reason
                     del values[variable.name]
+        texts = {each.name: each.source.text for each in self._variables if isinstance(each.source, Reference)}
+        for name in find_too_large(values):
+            missing[name] = f"{texts[name]} is too large to be read here; an earlier step can take out what is needed"
+            del values[name]
 
     def _execute(self, values: Mapping[str, JsonValue], missing: Mapping[str, str]) -> JsonValue:
-        too_long: list[str] = []
-        guards = {name: _Guard(limit, values, too_long) for name, limit in self._limits.items()}
+        faults: list[str] = []
+        functions: dict[str, Callable[..., JsonValue]] = {
+            **{name: _Guard(limit, values, faults) for name, limit in self._limits.items()},
+            **{name: TextFunction(name, faults) for name in self._text_functions},
+        }
         try:
-            value = self._program.execute(cel.Context(dict(values), dict(guards)) if guards else dict(values))
+            value = self._program.execute(cel.Context(dict(values), functions) if functions else dict(values))
         except (LookupError, TypeError, ValueError, ArithmeticError, RuntimeError) as error:
-            raise (self._error(too_long[0]) if too_long else self._explain(error, values, missing)) from error
-        if too_long:
-            raise self._error(too_long[0])
+            raise (self._error(faults[0]) if faults else self._explain(error, values, missing)) from error
+        if faults:
+            raise self._error(faults[0])
         return value
 
     def _explain(self, error: Exception, values: Mapping[str, JsonValue], missing: Mapping[str, str]) -> ConditionError:
@@ -115,7 +129,9 @@ class Expression:
         described = dict.fromkeys(
             f"{variable.source.text} is {describe_type(values[variable.name]).partition(' with ')[0]}"
             for variable in self._variables
-            if isinstance(variable.source, Reference) and not variable.is_presence and variable.name in values
+            if isinstance(variable.source, Reference)
+            and not (variable.is_presence or variable.is_size)
+            and variable.name in values
         )
         return f" ({'; '.join(described)})" if described else ""
 
@@ -133,6 +149,37 @@ class Condition:
     @property
     def references(self) -> tuple[Reference, ...]:
         return self.expression.references if self.expression is not None else ()
+
+    @property
+    def text(self) -> str:
+        """The condition as it was written."""
+        return self.expression.text if self.expression is not None else str(self.constant).lower()
+
+    def constant_value(self) -> bool | None:
+        """Return what the condition always is, or None where it depends on the run, or fails."""
+        if self.expression is None:
+            return self.constant
+        if self.expression.references:
+            return None
+        try:
+            return self.evaluate(Scope())
+        except ConditionError:
+            return None
+
+    def decide(self, scope: Scope, is_known: Callable[[JsonValue], bool]) -> bool | None:
+        """Return whether the condition holds, or None where that hangs on a value that `is_known` refuses.
+
+        Raises: ConditionError, where it fails whatever such values will be.
+        """
+        if self.expression is None:
+            return self.constant
+        known = self.expression.without_unknown(scope, is_known)
+        try:
+            return replace(self, expression=known).evaluate(scope)
+        except ConditionError:
+            if known is self.expression:
+                raise
+            return None
 
     def evaluate(self, scope: Scope) -> bool:
         """Return whether the condition holds.
@@ -194,34 +241,52 @@ def compile_expression(text: str, *, where: str = "") -> Expression:
         raise InvalidConditionError(
             f"{place_of(where)}the condition has {len(text):,} characters; at most {MAX_CHARS:,} are allowed."
         )
-    bound = bind_paths(text, where=where)
-    return Expression(text, where, bound.references, _compile_cel(bound), bound.variables, bound.limits)
+    try:
+        bound = bind_paths(text, where=where)
+    except InvalidConditionError as error:
+        raise _with_every_fault(error, text, where) from error
+    program = _compile_cel(bound)
+    text_functions = TEXT_FUNCTIONS.keys() & set(program.functions())
+    return Expression(text, where, bound.references, program, bound.variables, bound.limits, frozenset(text_functions))
 
 
 def _compile_cel(bound: BoundText) -> cel.Program:
     try:
         program = cel.compile(bound.cel)
     except ValueError as error:
-        raise _translate(str(error), bound) from error
-    for name in program.functions():
-        if name.isidentifier() and not name.startswith("_") and name not in FUNCTIONS:
-            token = next(token for token in bound.tokens if token.text == name)
-            hint = suggest(name, FUNCTIONS, what="Functions:")
-            raise bound.refuse(f'there is no function "{name}".{hint}', token)
+        refused = [
+            refusal(bound.text, bound.where, fault.reason, fault.position)
+            for fault in find_condition_faults(bound.text)
+        ]
+        raise _as_one(refused or [_translate(str(error), bound)]) from error
+    unknown = {name for name in program.functions() if name.isidentifier() and name[0] != "_" and name not in FUNCTIONS}
+    if unknown:
+        called = [token for token in bound.tokens if token.kind == "name" and token.text in unknown]
+        raise _as_one([bound.refuse(explain_unknown_function(token.text), token) for token in called])
     return program
+
+
+def _with_every_fault(error: InvalidConditionError, text: str, where: str) -> InvalidConditionError:
+    """Return `error` with what else is wrong in `text`."""
+    others = [each for each in _refusals(text, where) if each.position != error.position]
+    return _as_one(sorted([error, *others], key=lambda each: each.position or 0))
+
+
+def _refusals(text: str, where: str) -> list[InvalidConditionError]:
+    return [refusal(text, where, fault.reason, fault.position) for fault in find_condition_faults(text)]
+
+
+def _as_one(faults: Sequence[InvalidConditionError]) -> InvalidConditionError:
+    """Return the first of `faults`, which knows them all."""
+    faults[0].faults = tuple(faults)
+    return faults[0]
 
 
 def _translate(message: str, bound: BoundText) -> InvalidConditionError:
     """Return what CEL's parser said, for the text as it was written."""
-    for token in bound.tokens:
-        meant = WORDS_OF_OTHER_LANGUAGES.get(token.text)
-        if meant is not None:
-            return bound.refuse(f'"{token.text}" is written {meant}', token)
-        if token.text in {'"', "'"}:
-            return bound.refuse("the text that begins here is never closed", token)
     match = _PARSE_FAULT.search(message)
     if match is None:
         return bound.refuse(message.partition("\n")[0], bound.tokens[0])
     reason = match.group(3).partition(" expecting ")[0].replace("mismatched input '<EOF>'", "it ends too early")
     reason = _PATH_VARIABLE.sub("a path", reason.replace("'<EOF>'", "the end"))
-    return bound.refuse(reason, bound.token_at(int(match.group(2))))
+    return bound.refuse(explain_parser(reason), bound.token_at(int(match.group(2))))

@@ -10,14 +10,24 @@ import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Annotated, Any, get_args
+from typing import Annotated, Any, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, StringConstraints, ValidationError, field_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Field,
+    PrivateAttr,
+    StringConstraints,
+    ValidationError,
+    field_validator,
+)
 
 from callboard.core.json_values import JsonValue
-from callboard.workflows.findings import Severity, WorkflowFinding, pointer_of, suggest
+from callboard.workflows.findings import WorkflowFinding, pointer_of, suggest
 from callboard.workflows.references import STEP_FIELDS
-from callboard.workflows.short_forms import Moves, Place, describe_kind, fold_step, given_twice, rename, shape_fault
+from callboard.workflows.shape_faults import IN_CONFIG, PATTERN_RULES, findings_of, meant_field
+from callboard.workflows.short_forms import Moves, describe_kind, fold_step, given_twice, rename, shape_fault
 
 DEFAULT_RUN_SECONDS = 600
 DEFAULT_CALL_SECONDS = 120
@@ -27,7 +37,7 @@ PLANNED_STEP_TYPES = frozenset({"approval", "wait", "workflow"})  # in the forma
 NAME_PATTERN = r"^[a-z][a-z0-9_-]{0,99}$"
 STEP_ID_PATTERN = r"^[A-Za-z0-9_-]{1,50}$"
 _ALIAS = re.compile(r"[\w-]{1,50}")
-_PATTERN_RULES = {
+PATTERN_RULES |= {
     NAME_PATTERN: "a small letter, then at most 99 small letters, digits, _ or -",
     STEP_ID_PATTERN: "1 to 50 letters, digits, _ or -",
 }
@@ -42,6 +52,7 @@ _INPUT_TYPES = {name: name for name in ("string", "integer", "number", "boolean"
     "list": "array",
 }
 
+ModelT = TypeVar("ModelT", bound=BaseModel)
 Seconds = Annotated[float, Field(gt=0, le=7 * 24 * 3600)]
 
 
@@ -64,26 +75,54 @@ class RetryPolicy(_Strict):
     max_attempts: int = Field(default=3, ge=1, le=100, description="All attempts, the first included.")
     delay_seconds: float = Field(default=1, ge=0, le=86_400, description="Before the second attempt.")
     backoff_multiplier: float = Field(default=2, ge=1, le=100, description="Each further delay is so much longer.")
-    max_delay_seconds: float = Field(default=60, ge=0, le=86_400)
+    max_delay_seconds: float = Field(default=60, ge=0, le=86_400, description="No delay is longer.")
     jitter: bool = Field(default=True, description="Shorten each delay by a random part, up to half.")
+
+
+def _check_alias(alias: str) -> str:
+    if alias in STEP_FIELDS:
+        raise ValueError(f'"{alias}" cannot be an alias: ${{steps.ID.{alias}}} has a meaning of its own')
+    if _ALIAS.fullmatch(alias) is None:
+        raise ValueError(f'the alias "{alias[:60]}" is no name (letters, digits, _ and -)')
+    return alias
+
+
+def _check_no_alias_twice(aliases: tuple[str, ...]) -> tuple[str, ...]:
+    twice = next((alias for index, alias in enumerate(aliases) if alias in aliases[:index]), None)
+    if twice is not None:
+        raise ValueError(f'the alias "{twice}" is there twice; keep one')
+    return aliases
+
+
+def _check_context_name(name: str) -> str:
+    if name in RESERVED_CONTEXT:
+        raise ValueError(f'"{name}" is filled in when a run starts; choose another name')
+    return name
+
+
+Alias = Annotated[str, AfterValidator(_check_alias)]
+Aliases = Annotated[tuple[Alias, ...], AfterValidator(_check_no_alias_twice)]
+ContextName = Annotated[str, AfterValidator(_check_context_name)]
 
 
 class StepDefinition(_Strict):
     """One step, whatever its type."""
 
-    id: Annotated[str, StringConstraints(pattern=STEP_ID_PATTERN)]
-    type: str
-    config: dict[str, Any] = Field(default_factory=dict)
-    display_name: str | None = None
-    description: str | None = None
+    id: Annotated[str, StringConstraints(pattern=STEP_ID_PATTERN)] = Field(
+        description="Unique in the file; later steps read ${steps.ID.output}.", examples=["draft"]
+    )
+    type: str = Field(description="What the step does.")
+    config: dict[str, Any] = Field(default_factory=dict, description="What a step of this type takes.")
+    display_name: str | None = Field(default=None, description="Shown in progress and diagrams.")
+    description: str | None = Field(default=None, description="What the step is for.")
     when: str | bool = Field(default=True, description="A condition; where it is false, the step is skipped.")
     error_mode: Annotated[ErrorMode, Field(strict=False)] | None = Field(
         default=None, description="After retries are used up; the file's default_error_mode where it is absent."
     )
     default_value: Any = Field(default=None, description="The output under error_mode default.")
-    retry: RetryPolicy | None = None
+    retry: RetryPolicy | None = Field(default=None, description="How often, and after how long, it is tried again.")
     timeout_seconds: Seconds = Field(default=DEFAULT_CALL_SECONDS, description="Of one call, or one transform.")
-    outputs: tuple[str, ...] = Field(default=(), strict=False, description="Further names of the output.")
+    outputs: Aliases = Field(default=(), strict=False, description="Further names of the output.")
 
     _pointer: str = PrivateAttr(default="")
     _lifted: frozenset[str] = PrivateAttr(default=frozenset())
@@ -108,16 +147,6 @@ class StepDefinition(_Strict):
     def note_place(self, pointer: str, *, lifted: frozenset[str] = frozenset()) -> None:
         """Note where in its file this step stands, and which keys of `config` stood on the step itself."""
         self._pointer, self._lifted = pointer, lifted
-
-    @field_validator("outputs")
-    @classmethod
-    def _check_aliases(cls, aliases: tuple[str, ...]) -> tuple[str, ...]:
-        for alias in aliases:
-            if alias in STEP_FIELDS:
-                raise ValueError(f'"{alias}" cannot be an alias: ${{steps.ID.{alias}}} has a meaning of its own')
-            if _ALIAS.fullmatch(alias) is None:
-                raise ValueError(f'the alias "{alias[:60]}" is no name (letters, digits, _ and -)')
-        return aliases
 
 
 class _ShortInput(_Strict):
@@ -148,28 +177,27 @@ class _ShortInput(_Strict):
 class WorkflowDefinition(_Strict):
     """A workflow file."""
 
-    name: Annotated[str, StringConstraints(pattern=NAME_PATTERN)]
-    version: str = "1.0.0"
-    description: str = ""
+    schema_url: str | None = Field(
+        default=None, alias="$schema", description="Where editors find the JSON Schema of this format; runs ignore it."
+    )
+    name: Annotated[str, StringConstraints(pattern=NAME_PATTERN)] = Field(
+        description="By which jobs are submitted; unique among the files of a folder.", examples=["support_reply"]
+    )
+    version: str = Field(default="1.0.0", description="Shown to people; a run is pinned to the content itself.")
+    description: str = Field(default="", description="What the workflow is for.")
     input_schema: dict[str, Any] = Field(default_factory=dict, description="JSON Schema 2020-12 of the input.")
-    context: dict[str, Any] = Field(default_factory=dict, description="Constants, reached as ${context.x}.")
-    steps: tuple[StepDefinition, ...] = Field(strict=False)
+    context: dict[ContextName, Any] = Field(default_factory=dict, description="Constants, reached as ${context.x}.")
+    steps: tuple[StepDefinition, ...] = Field(strict=False, description="The steps, run in order.")
     outputs: Any = Field(default=None, description="The result, with references; the last step's output if absent.")
-    default_error_mode: Annotated[ErrorMode, Field(strict=False)] = ErrorMode.FAIL
+    default_error_mode: Annotated[ErrorMode, Field(strict=False)] = Field(
+        default=ErrorMode.FAIL, description="What happens when a step has failed for good, unless it says else itself."
+    )
     timeout_seconds: Seconds = Field(default=DEFAULT_RUN_SECONDS, description="Of the whole run, parked time left out.")
-    budget_usd: float | None = Field(default=None, gt=0)
+    budget_usd: float | None = Field(default=None, gt=0, description="The most that a run may cost.")
 
     @property
     def has_outputs(self) -> bool:
         return "outputs" in self.model_fields_set
-
-    @field_validator("context")
-    @classmethod
-    def _check_context(cls, context: dict[str, Any]) -> dict[str, Any]:
-        taken = sorted(RESERVED_CONTEXT & context.keys())
-        if taken:
-            raise ValueError(f'"{taken[0]}" is filled in when a run starts; choose another name')
-        return context
 
 
 @dataclass(frozen=True, slots=True)
@@ -181,12 +209,13 @@ class ReadSteps:
     unreadable_ids: frozenset[str] = frozenset()
 
 
-_NO_STEPS = WorkflowFinding(pointer="", message='The field "steps" is missing.', code="missing_field")
-
-
 @dataclass(frozen=True, slots=True)
 class ReadDefinition:
-    """What could be read of a file. `definition` holds the steps that are readable; None: nothing is."""
+    """What could be read of a file, as far as it goes: with errors among the `findings` it is only good for checks.
+
+    What is wrong is left out or, where it is needed, stands in for itself, so that the rest can be checked at
+    the same time. `definition` is None where no step can be read.
+    """
 
     definition: WorkflowDefinition | None
     findings: tuple[WorkflowFinding, ...]
@@ -194,22 +223,22 @@ class ReadDefinition:
 
 
 def read_definition(raw: JsonValue) -> ReadDefinition:
-    """Return the workflow that `raw` (the parsed file) describes, with every fault of its shape.
-
-    A step that cannot be read is left out, so that the others can still be checked.
-    """
+    """Return the workflow that `raw` (the parsed file) describes, with every fault of its shape."""
     if not isinstance(raw, dict):
         message = f"A workflow file is an object with name and steps, not {describe_kind(raw)}."
         return ReadDefinition(None, (shape_fault("", message),))
     folded, moved, findings = _fold_top_level(raw)
+    has_steps = "steps" in folded
     raw_steps = folded.pop("steps", None)
-    read = ReadSteps((), (_NO_STEPS,)) if raw_steps is None else read_steps(raw_steps, pointer="/steps")
+    read = read_steps(raw_steps, pointer="/steps") if has_steps else ReadSteps((), ())
+    shown = {**folded, "steps": read.steps} if has_steps else folded
     definition = None
     try:
-        definition = WorkflowDefinition.model_validate({**folded, "steps": read.steps})
+        definition = WorkflowDefinition.model_validate(shown)
     except ValidationError as error:
-        findings += findings_of(error, folded, model=WorkflowDefinition, pointer="", moved=moved)
-    if folded.get("budget_usd") is not None:
+        findings += findings_of(error, shown, model=WorkflowDefinition, pointer="", moved=moved)
+        definition = _without_faults(WorkflowDefinition, shown, error, {"name": "unnamed", "steps": ()})
+    if definition is not None and definition.budget_usd is not None:
         findings.append(_not_yet("/budget_usd", "Budgets are not supported yet; remove budget_usd."))
     return ReadDefinition(definition, (*findings, *read.findings), read.unreadable_ids)
 
@@ -217,7 +246,10 @@ def read_definition(raw: JsonValue) -> ReadDefinition:
 def read_steps(raw: JsonValue, *, pointer: str) -> ReadSteps:
     """Return the steps of the list `raw` that stands at `pointer`, with every fault of their shape."""
     if not isinstance(raw, list):
-        return ReadSteps((), (shape_fault(pointer, f"Steps are a list of objects, not {describe_kind(raw)}."),))
+        hint = ' Write [{"id": ..., "type": ..., "config": {...}}, ...].'
+        fault = shape_fault(pointer, f"Steps are a list of objects, not {describe_kind(raw)}.{hint}")
+        keys = frozenset(map(str, raw)) if isinstance(raw, dict) else frozenset[str]()
+        return ReadSteps((), (fault,), ids_in(raw) | keys)
     if not raw:
         return ReadSteps((), (shape_fault(pointer, "There is no step."),))
     steps: list[StepDefinition] = []
@@ -228,23 +260,74 @@ def read_steps(raw: JsonValue, *, pointer: str) -> ReadSteps:
         findings += found
         if step is not None:
             steps.append(step)
-        elif isinstance(item, dict) and isinstance(item.get("id"), str):
-            unreadable.add(item["id"])
+        else:
+            unreadable |= ids_in(item)
     return ReadSteps(tuple(steps), tuple(findings), frozenset(unreadable))
 
 
 def read_step(raw: JsonValue, *, pointer: str) -> tuple[StepDefinition | None, list[WorkflowFinding]]:
-    """Return the step that `raw` describes, or None, with every fault of its shape."""
+    """Return the step that `raw` describes with every fault of its shape, or None where type or config have one.
+
+    With faults the step is what is left of it: good for checks only.
+    """
     if not isinstance(raw, dict):
         return None, [shape_fault(pointer, f"A step is an object with id and type, not {describe_kind(raw)}.")]
     folded = fold_step(raw, pointer=pointer)
+    findings = folded.findings
     try:
         step = StepDefinition.model_validate(folded.value)
     except ValidationError as error:
-        faults = findings_of(error, folded.value, model=StepDefinition, pointer=pointer, moved=folded.moved)
-        return None, folded.findings + faults
+        findings += findings_of(error, folded.value, model=StepDefinition, pointer=pointer, moved=folded.moved)
+        left = _what_is_left(folded.value, error, pointer)
+        if left is None:
+            return None, findings
+        step = left
     step.note_place(pointer, lifted=folded.lifted)
-    return step, folded.findings + _check_support(step)
+    return step, findings + _check_support(step, folded.moved)
+
+
+def _what_is_left(value: Mapping[str, JsonValue], error: ValidationError, pointer: str) -> StepDefinition | None:
+    """Return a step without its faulty fields, or None where the type or the config is one of them."""
+    faulty = {fault["loc"][0] for fault in error.errors() if fault["loc"]}
+    unknown = {str(name) for name in faulty - StepDefinition.model_fields.keys()}
+    meant = {meant_field(name, StepDefinition.model_fields) for name in unknown - IN_CONFIG}
+    if {"type", "config"} & (faulty | meant):
+        return None
+    if unknown - IN_CONFIG and unknown & IN_CONFIG and "config" not in value:
+        return None  # all of the config stands on the step, and what of it is missing cannot be told
+    misplaced = {name: value[name] for name in sorted(IN_CONFIG & faulty & value.keys())}  # told; it counts as config
+    repaired = {**value, "config": {**misplaced, **value.get("config", {})}}
+    step = _without_faults(StepDefinition, repaired, error, {"id": "unnamed"})
+    if step is None or "id" not in faulty:
+        return step
+    given = next((value[name] for name in ("id", *sorted(map(str, faulty))) if isinstance(value.get(name), str)), None)
+    return step.model_copy(update={"id": given or f"the step at {pointer}"})
+
+
+def _without_faults(
+    model: type[ModelT], value: Mapping[str, JsonValue], error: ValidationError, needed: Mapping[str, JsonValue]
+) -> ModelT | None:
+    """Return `value` read without the top-level fields that are faulty; `needed` stands in for what is required."""
+    faulty = {fault["loc"][0] for fault in error.errors() if fault["loc"]}
+    stand_ins = {name: stand_in for name, stand_in in needed.items() if name in faulty}
+    try:
+        return model.model_validate({**{k: v for k, v in value.items() if k not in faulty}, **stand_ins})
+    except ValidationError:
+        return None
+
+
+def ids_in(raw: JsonValue) -> frozenset[str]:
+    """Return every `id` of what could be a step in `raw`, so that references to it are no mistakes as well."""
+    found: set[str] = set()
+    stack = [raw]
+    while stack:
+        item = stack.pop()
+        if isinstance(item, dict):
+            found.update(item[name] for name in ("id", "step_id", "name") if isinstance(item.get(name), str))
+            stack.extend(item.values())
+        elif isinstance(item, list):
+            stack.extend(item)
+    return frozenset(found)
 
 
 def retry_delay_seconds(policy: RetryPolicy, attempt: int, random_part: Callable[[], float] = random.random) -> float:
@@ -261,91 +344,6 @@ def retry_delay_seconds(policy: RetryPolicy, attempt: int, random_part: Callable
     grown = policy.delay_seconds * float(policy.backoff_multiplier) ** (attempt - 1)
     delay = min(grown, float(policy.max_delay_seconds))
     return delay * (0.5 + random_part() / 2) if policy.jitter else delay
-
-
-def findings_of(
-    error: ValidationError,
-    raw: JsonValue,
-    *,
-    model: type[BaseModel],
-    pointer: str,
-    moved: Mapping[Place, Place] | None = None,
-) -> list[WorkflowFinding]:
-    """Return what `model` refused of `raw` as findings below `pointer`, each with the nearest right name.
-
-    `moved` maps the places of folded short forms to where they stand in the file.
-    """
-    findings: dict[tuple[str, str], WorkflowFinding] = {}
-    for fault in error.errors(include_url=False):
-        place = _place_in(raw, fault["loc"])
-        message, code = _word_fault(fault, place, model)
-        where = pointer_of(*_as_written(place, moved or {}), base=pointer)
-        findings.setdefault((where, message), WorkflowFinding(pointer=where, message=message, code=code))
-    return list(findings.values())
-
-
-def _place_in(raw: JsonValue, location: Place) -> Place:
-    """Return `location` without the labels that Pydantic adds for branches of a union."""
-    place: list[str | int] = []
-    for index, part in enumerate(location):
-        is_item = isinstance(raw, list | tuple) and isinstance(part, int) and part < len(raw)
-        if is_item or (isinstance(raw, dict) and part in raw):
-            raw = raw[part]
-        elif not (isinstance(raw, dict) and index == len(location) - 1):
-            continue
-        place.append(part)
-    return tuple(place)
-
-
-def _as_written(place: Place, moved: Mapping[Place, Place]) -> Place:
-    for length in range(len(place), 0, -1):
-        origin = moved.get(place[:length])
-        if origin is not None:
-            return (*origin, *place[length:])
-    return place
-
-
-def _word_fault(fault: Mapping[str, Any], place: Place, model: type[BaseModel]) -> tuple[str, str]:
-    name = str(place[-1]) if place else ""
-    match fault["type"]:
-        case "extra_forbidden":
-            known = _fields_at(model, place[:-1])
-            return f'Unknown field "{name}".{suggest(name, known, what="Known fields:")}', "unknown_field"
-        case "missing":
-            return f'The field "{name}" is missing.', "missing_field"
-        case "string_pattern_mismatch":
-            rule = _PATTERN_RULES.get(fault["ctx"]["pattern"], f"it must match {fault['ctx']['pattern']}")
-            return f"{str(fault['input'])[:80]!r} is not a valid {name}: {rule}.", "shape"
-        case "enum":
-            return f"{str(fault['input'])[:80]!r} is not a valid {name}: use {fault['ctx']['expected']}.", "shape"
-        case "value_error":
-            return _as_sentence(str(fault["ctx"]["error"])), "shape"
-    return _as_sentence(f"{name}: {fault['msg']}" if name else fault["msg"]), "shape"
-
-
-def _as_sentence(text: str) -> str:
-    return text if text.endswith((".", "?")) else f"{text}."
-
-
-def _fields_at(model: type[BaseModel], place: Place) -> set[str]:
-    models = {model}
-    for part in place:
-        if isinstance(part, str):
-            models = {found for each in models for found in _models_of_field(each, part)}
-    return {field.alias or name for each in models for name, field in each.model_fields.items()}
-
-
-def _models_of_field(model: type[BaseModel], name: str) -> set[type[BaseModel]]:
-    for field_name, field in model.model_fields.items():
-        if name in {field_name, field.alias}:
-            return _models_in(field.annotation)
-    return set()
-
-
-def _models_in(annotation: Any) -> set[type[BaseModel]]:
-    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
-        return {annotation}
-    return {found for argument in get_args(annotation) for found in _models_in(argument)}
 
 
 def _fold_top_level(raw: Mapping[str, JsonValue]) -> tuple[dict[str, JsonValue], Moves, list[WorkflowFinding]]:
@@ -379,26 +377,22 @@ def _schema_of_inputs(inputs: JsonValue, findings: list[WorkflowFinding]) -> dic
             findings += findings_of(error, item, model=_ShortInput, pointer=where)
             continue
         if parsed.name in properties:
-            findings.append(shape_fault(where, f'The input "{parsed.name}" is there twice.'))
+            findings.append(shape_fault(pointer_of("name", base=where), f'The input "{parsed.name}" is there twice.'))
         properties[parsed.name] = parsed.as_schema()
         if parsed.required and "default" not in parsed.model_fields_set:
             required.append(parsed.name)
     return {"type": "object", "properties": properties, **({"required": required} if required else {})}
 
 
-def _check_support(step: StepDefinition) -> list[WorkflowFinding]:
+def _check_support(step: StepDefinition, moved: Moves) -> list[WorkflowFinding]:
     findings: list[WorkflowFinding] = []
     if step.type in PLANNED_STEP_TYPES:
         message = f'Steps of the type "{step.type}" are not supported yet.'
         findings.append(_not_yet(pointer_of("type", base=step.pointer), message))
     if step.error_mode is ErrorMode.DEFAULT and not step.has_default_value:
-        message = "error_mode default needs a default_value (null is one)."
-        findings.append(shape_fault(pointer_of("error_mode", base=step.pointer), message))
-    if step.type in {"llm", "external_api"} and step.config.get("cache_ttl") not in (None, 0):
-        message = "Answers are not cached yet: the call is made each time, as with cache_ttl 0."
-        where = step.pointer_to("cache_ttl")
+        message = 'error_mode "default" needs a default_value on the step (null is one).'
         findings.append(
-            WorkflowFinding(pointer=where, message=message, code="not_yet_supported", severity=Severity.WARNING)
+            shape_fault(pointer_of(*moved.get(("error_mode",), ("error_mode",)), base=step.pointer), message)
         )
     return findings
 

@@ -14,8 +14,8 @@ from typing import Any
 
 from callboard.core import clock
 from callboard.core.errors import StepError, TemporaryError
-from callboard.core.json_values import JsonValue, dumps, find_unstorable, loads
-from callboard.workflows.compiler import CompiledWorkflow
+from callboard.core.json_values import JsonValue, dump_and_load, dumps, find_unstorable, loads
+from callboard.workflows.compiled_workflow import CompiledWorkflow
 from callboard.workflows.definition import ErrorMode, retry_delay_seconds
 from callboard.workflows.errors import RunFailedError
 from callboard.workflows.references import Scope, StepView
@@ -252,9 +252,9 @@ class _Run:
             self.checkpointer.ensure_running()
         if step.is_container:
             return _End(StepOutcome.SUCCEEDED, successful_view(step, output))
-        text = dumps(output, max_bytes=self.max_output_bytes)
         # go on with what a replay will read, so that both see the same values
-        return _End(StepOutcome.SUCCEEDED, successful_view(step, loads(text)), output_json=text)
+        text, output = dump_and_load(output, max_bytes=self.max_output_bytes)
+        return _End(StepOutcome.SUCCEEDED, successful_view(step, output), output_json=text)
 
     def _execution(self, instance: _Instance) -> StepExecution:
         return StepExecution(
@@ -294,11 +294,12 @@ class _Run:
             return _End(StepOutcome.CONTINUED, absorbed_view(step, None, failure.error), failure=failure)
         if step.error_mode is ErrorMode.DEFAULT and step.default_value is not None:
             try:
-                text = dumps(step.default_value.render(instance.frame.scope), max_bytes=self.max_output_bytes)
+                rendered = step.default_value.render(instance.frame.scope)
+                text, output = dump_and_load(rendered, max_bytes=self.max_output_bytes)
             except StepError as error:
                 failure = self._failure(error, step, instance.path)
             else:
-                view = absorbed_view(step, loads(text), failure.error)
+                view = absorbed_view(step, output, failure.error)
                 return _End(StepOutcome.DEFAULTED, view, output_json=text, failure=failure)
         return _End(StepOutcome.FAILED, absorbed_view(step, None, failure.error), failure=failure)
 

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 from callboard.core.errors import CallboardError, Finding, NotFoundError, PermanentError, UnprocessableError
-from callboard.workflows.findings import WorkflowFinding, suggest
+from callboard.workflows.findings import SourcePlace, WorkflowFinding, suggest
 
 
 class InvalidWorkflowError(UnprocessableError):
@@ -29,7 +29,18 @@ class InvalidWorkflowError(UnprocessableError):
         first = f" {'It is' if len(faults) == 1 else 'The first'}: {faults[0].describe()}" if faults else ""
         super().__init__(
             f"{subject} is not valid: {count}.{first}",
-            errors=[Finding(pointer=f.pointer, message=f.describe(), code=f.code) for f in faults],
+            errors=[
+                Finding(
+                    pointer=fault.pointer,
+                    message=fault.describe(),
+                    code=fault.code,
+                    severity=fault.severity.value,
+                    file=fault.file,
+                    line=fault.line,
+                    column=fault.column,
+                )
+                for fault in faults
+            ],
         )
 
 
@@ -64,21 +75,36 @@ class InvalidReferenceError(NotCompilableError):
 
 
 class InvalidConditionError(NotCompilableError):
-    """A condition or expression that cannot be compiled."""
+    """A condition or expression that cannot be compiled. `faults` are this one and all others of the text."""
 
     code = "invalid_condition"
 
+    def __init__(self, message: str, *, position: int | None = None, code: str | None = None) -> None:
+        super().__init__(message, position=position, code=code)
+        self.faults: tuple[InvalidConditionError, ...] = (self,)
+
 
 class InvalidPromptError(NotCompilableError):
-    """A prompt file that is missing, or whose includes cannot be followed. `file` is the one at fault."""
+    """A prompt file that is missing, or whose includes or references cannot be read.
+
+    `file` is the one at fault and `place` where in it. `faults` are this one and all others of the prompt.
+    """
 
     code = "invalid_prompt"
 
     def __init__(
-        self, message: str, *, file: str | None = None, position: int | None = None, code: str | None = None
+        self,
+        message: str,
+        *,
+        file: str | None = None,
+        position: int | None = None,
+        code: str | None = None,
+        place: SourcePlace | None = None,
     ) -> None:
         super().__init__(message, position=position, code=code)
         self.file = file
+        self.place = place
+        self.faults: tuple[InvalidPromptError, ...] = (self,)
 
 
 class UnresolvedReferenceError(PermanentError):

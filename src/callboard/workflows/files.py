@@ -5,28 +5,66 @@ broken file is returned with all its findings, not raised.
 """
 
 import os
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, TypeAlias
 
-import orjson
-
-from callboard.core.json_values import JsonValue, find_unstorable
+from callboard.core.json_values import JsonValue, locate_unstorable
 from callboard.workflows.bundles import Bundle
 from callboard.workflows.definition import WorkflowDefinition, read_definition
 from callboard.workflows.errors import InvalidPromptError
-from callboard.workflows.findings import WorkflowFinding, pointer_of, suggest
-from callboard.workflows.prompts import FolderPrompts, compile_prompt, load_prompt
+from callboard.workflows.findings import SourcePlace, WorkflowFinding, pointer_of, suggest, without_repetition
+from callboard.workflows.json_files import JsonFile, read_json_bytes, read_json_file
+from callboard.workflows.prompts import FolderPrompts, PromptSource, compile_prompt, findings_of_prompt, load_prompt
 
-BundleCheck: TypeAlias = Callable[[Bundle], Sequence[WorkflowFinding]]
+BundleCheck: TypeAlias = Callable[[Bundle, PromptSource], Sequence[WorkflowFinding]]
 
-MAX_FILE_BYTES = 5_000_000
-TEST_SUFFIX = ".test.json"  # recorded tests stand beside the workflows that they test
+MAX_FINDINGS = 500  # of a file: more help nobody
+MAX_STEPS = 500  # of a definition that came in a request
+TEST_SUFFIX = ".test.json"
+SIDE_SUFFIXES = (TEST_SUFFIX, ".replay.json")  # recorded tests and their answers stand beside workflows
 
 PROMPT_FIELDS = frozenset({"prompt_template", "system_template"})  # name a prompt file
 PROMPT_TEXT_FIELDS = frozenset({"prompt_text", "system_prompt", "user_message"})  # hold text that may include one
-BUILT_IN_MARKDOWN_SCHEMAS = frozenset({"sections", "tables", "lists", "key_values", "auto"})
+GENERAL_READINGS = frozenset({"sections", "tables", "lists", "key_values", "auto"})  # are no schemas
+BUILT_IN_MARKDOWN_SCHEMAS = Path(__file__).parent / "markdown_schemas"  # used where a deployment has no own
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WorkflowFolders:
+    """Where the files that workflows name are looked for.
+
+    `definitions_dir` is the folder of the settings' workflows, where there is one: what stands in it
+    always uses these folders.
+    """
+
+    prompts_dir: Path
+    markdown_schemas_dir: Path
+    definitions_dir: Path | None = None
+
+
+def folders_for(file: Path, defaults: WorkflowFolders, *, prompts_dir: Path | None = None) -> WorkflowFolders:
+    """Return the folders that the workflow `file` uses: the one rule for every command that takes a FILE.
+
+    A file of WORKFLOWS_DIR uses the settings' folders. For any other, `prompts` and `markdown_schemas`
+    are looked for beside it, then one folder up; what is in neither place is the settings'.
+    `prompts_dir`, where it is given, wins.
+    """
+    folder = file.absolute().parent
+    own = defaults.definitions_dir
+    is_own = own is not None and folder.resolve().is_relative_to(own.resolve())
+    around = () if is_own else (folder, folder.parent)
+    return WorkflowFolders(
+        prompts_dir=prompts_dir or _first_folder("prompts", around) or defaults.prompts_dir,
+        markdown_schemas_dir=_first_folder("markdown_schemas", around) or defaults.markdown_schemas_dir,
+        definitions_dir=own,
+    )
+
+
+def _first_folder(name: str, around: Iterable[Path]) -> Path | None:
+    return next((folder / name for folder in around if (folder / name).is_dir()), None)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -66,121 +104,178 @@ class BrokenWorkflow:
 class WorkflowFileReader:
     """Reads workflow files, each with all that it names. `check` compiles a bundle and tells what is wrong."""
 
-    def __init__(self, prompts_dir: Path, markdown_schemas_dir: Path, *, check: BundleCheck = lambda _: ()) -> None:
-        self._prompts, self._schemas_dir, self._check = FolderPrompts(prompts_dir), markdown_schemas_dir, check
+    def __init__(self, folders: WorkflowFolders, *, check: BundleCheck = lambda _bundle, _prompts: ()) -> None:
+        self._folders, self._check = folders, check
+        self._prompts = FolderPrompts(folders.prompts_dir)
+        self._schema_dirs = (BUILT_IN_MARKDOWN_SCHEMAS, folders.markdown_schemas_dir)  # the later ones win
+
+    @property
+    def folders(self) -> WorkflowFolders:
+        """The folders that it looks into."""
+        return self._folders
+
+    def with_folders(self, folders: WorkflowFolders) -> "WorkflowFileReader":
+        """Return a reader that checks the same and looks into other folders."""
+        return WorkflowFileReader(folders, check=self._check)
 
     @property
     def shared_folders(self) -> tuple[Path, Path]:
         """The folders whose files any workflow may use."""
-        return self._prompts.root, self._schemas_dir
+        return self._prompts.root, self._schema_dirs[-1]
 
     def read(self, path: Path) -> LoadedWorkflow | BrokenWorkflow:
         """Return the workflow in `path`, or every fault that it has."""
-        raw, fault = _read_json(path, "workflow file")
-        if fault is not None:
-            return BrokenWorkflow(name=path.stem, path=path, findings=(fault,))
+        return self._read_file(read_json_file(path, "workflow file"), path)
+
+    def read_bytes(self, data: bytes, path: Path) -> LoadedWorkflow | BrokenWorkflow:
+        """Return the workflow that `data` holds, as if it were the content of `path`."""
+        return self._read_file(read_json_bytes(data, "workflow file"), path)
+
+    def read_value(self, raw: JsonValue, *, name: str) -> LoadedWorkflow | BrokenWorkflow:
+        """Return the workflow that `raw`, which came in a request, defines, or every fault that it has.
+
+        `name` stands for it where it has none. Takes up to seconds for a large one: call it in a thread.
+        """
+        path = Path(name)
+        unstorable = locate_unstorable(raw)
+        if unstorable is not None:
+            pointer, reason = unstorable
+            return _refused(path, pointer, f"This cannot be stored: {reason}.", code="unreadable")
+        if (count := _count_steps(raw)) > MAX_STEPS:
+            message = f"The definition has {count:,} steps; a request may have {MAX_STEPS}. Put it into a file."
+            return _refused(path, "/steps", message, code="too_many_steps")
+        return self._read_raw(JsonFile(raw, ()), path, file=None)
+
+    def _read_file(self, read: JsonFile, path: Path) -> LoadedWorkflow | BrokenWorkflow:
+        if not read.is_usable:
+            findings = tuple(finding.in_file(path.name) for finding in read.findings)
+            return BrokenWorkflow(name=path.stem, path=path, findings=findings)
+        return self._read_raw(read, path, file=path.name)
+
+    def _read_raw(self, source: JsonFile, path: Path, *, file: str | None) -> LoadedWorkflow | BrokenWorkflow:
+        raw = source.value
         read = read_definition(raw)
-        prompts, schemas, findings = self._gather(raw)
-        if read.definition is None or not isinstance(raw, dict):
-            findings = [*read.findings, *findings]
-        else:
-            bundle = Bundle(definition=raw, prompts=prompts, markdown_schemas=schemas)
-            findings = _merge(findings, [*self._check(bundle), *read.findings])
-        findings = [finding.in_file(path.name) for finding in findings]
+        prompts = _KeptPrompts(self._prompts)
+        findings = [*source.findings, *read.findings, *_read_prompts(raw, prompts)]
+        schemas, faults = self._read_schemas(raw)
+        if isinstance(raw, dict):
+            bundle = Bundle(definition=raw, prompts=prompts.texts, markdown_schemas=schemas)
+            told = {finding.pointer.rpartition("/")[0] for finding in faults}
+            checked = self._check(bundle, prompts)
+            findings += [each for each in checked if each.pointer.rpartition("/")[0] not in told or not each.is_error]
+        findings = _cut(source.place(without_repetition([*findings, *faults])))
+        if file is not None:
+            findings = [finding.in_file(file) for finding in findings]
         if read.definition is None or any(finding.is_error for finding in findings):
             return BrokenWorkflow(name=_name_in(raw, path), path=path, findings=tuple(findings))
         return LoadedWorkflow(
             definition=read.definition,
             raw=raw,
             path=path,
-            prompts=prompts,
+            prompts=dict(sorted(prompts.texts.items())),
             markdown_schemas=schemas,
             warnings=tuple(findings),
         )
 
-    def _gather(self, raw: JsonValue) -> tuple[dict[str, str], dict[str, dict[str, Any]], list[WorkflowFinding]]:
-        """Return the prompt files and Markdown schemas that `raw` names, and what could not be read of them."""
-        prompts: dict[str, str] = {}
+    def _read_schemas(self, raw: JsonValue) -> tuple[dict[str, dict[str, Any]], list[WorkflowFinding]]:
+        """Return the Markdown schemas that `raw` names, and what is wrong with them."""
         schemas: dict[str, dict[str, Any]] = {}
-        findings: list[WorkflowFinding] = []
+        faults: list[WorkflowFinding] = []
         for pointer, item in _objects_in(raw):
-            for name in sorted(PROMPT_FIELDS & item.keys()):
-                if isinstance(item[name], str):
-                    findings += self._gather_prompt(item[name], pointer_of(name, base=pointer), prompts)
-            for name in sorted(PROMPT_TEXT_FIELDS & item.keys()):
-                if isinstance(item[name], str) and "include:" in item[name]:
-                    findings += self._gather_includes(item[name], pointer_of(name, base=pointer), prompts)
             if item.get("operation") == "markdown_to_json":
-                findings += self._gather_schema(item, pointer, schemas)
-        return prompts, schemas, findings
+                faults += self._read_schema(item, pointer, schemas)
+        return schemas, faults
 
-    def _gather_prompt(self, path: str, pointer: str, prompts: dict[str, str]) -> list[WorkflowFinding]:
-        try:
-            prompts.update(load_prompt(self._prompts, path).files)
-        except InvalidPromptError as error:
-            return [WorkflowFinding(pointer=pointer, message=error.message, code=error.code)]
-        return []
-
-    def _gather_includes(self, text: str, pointer: str, prompts: dict[str, str]) -> list[WorkflowFinding]:
-        try:
-            prompts.update(compile_prompt(text, self._prompts).files)
-        except InvalidPromptError as error:
-            return [WorkflowFinding(pointer=pointer, message=error.message, code=error.code)]
-        return []
-
-    def _gather_schema(
+    def _read_schema(
         self, item: Mapping[str, JsonValue], pointer: str, schemas: dict[str, dict[str, Any]]
     ) -> list[WorkflowFinding]:
         config = item.get("config")
         holder, base = (config, pointer_of("config", base=pointer)) if isinstance(config, dict) else (item, pointer)
         key = "schema" if "schema" in holder else "format"
         name = holder.get(key)
-        if not isinstance(name, str) or name in BUILT_IN_MARKDOWN_SCHEMAS:
+        if not isinstance(name, str) or name in GENERAL_READINGS:
             return []
         where = pointer_of(key, base=base)
-        files = {path.stem: path for path in json_files_in(self._schemas_dir)}
+        files = {path.stem: path for folder in self._schema_dirs for path in json_files_in(folder)}
         if name not in files:
-            hint = suggest(name, [*files, *BUILT_IN_MARKDOWN_SCHEMAS], what="There are:")
+            hint = suggest(name, [*files, *GENERAL_READINGS], what="There are:")
             return [
                 WorkflowFinding(pointer=where, message=f'There is no Markdown schema "{name}".{hint}', code="shape")
             ]
-        schema, fault = _read_json(files[name], "Markdown schema")
-        if fault is not None:
-            return [WorkflowFinding(pointer=where, message=fault.describe(), code=fault.code)]
-        if not isinstance(schema, dict):
-            return [WorkflowFinding(pointer=where, message=f"{files[name].name} holds no JSON object.", code="shape")]
-        schemas[name] = schema
+        read = read_json_file(files[name], "Markdown schema")
+        faults = [*read.findings]
+        if not faults and not isinstance(read.value, dict):
+            faults = [WorkflowFinding(pointer="", message=f"{files[name].name} holds no JSON object.", code="shape")]
+        if faults:
+            return [_in_schema(fault, files[name].name, where) for fault in faults]
+        schemas[name] = read.value
         return []
 
 
-def _read_json(path: Path, what: str) -> tuple[JsonValue, WorkflowFinding | None]:
-    """Return what the JSON file `path` holds, or what is wrong with it, with line and column."""
-    try:
-        if path.stat().st_size > MAX_FILE_BYTES:
-            return None, _unreadable(path, f"The {what} is larger than {MAX_FILE_BYTES:,} bytes.")
-        data = path.read_bytes()
-        value = orjson.loads(data.removeprefix(b"\xef\xbb\xbf"))
-    except OSError as error:
-        return None, _unreadable(path, f"The {what} cannot be read: {error.strerror or error}.")
-    except orjson.JSONDecodeError as error:
-        reason = error.msg.partition(": line ")[0]
-        finding = WorkflowFinding(
-            pointer="",
-            message=f"The {what} is no valid JSON: {reason}.",
-            code="not_json",
-            file=path.name,
-            line=error.lineno,
-            column=error.colno,
-        )
-        return None, finding
-    reason_unstorable = find_unstorable(value)
-    if reason_unstorable is not None:
-        return None, _unreadable(path, f"The {what} cannot be used: {reason_unstorable}.")
-    return value, None
+class _KeptPrompts:
+    """A folder's prompts, each read once: what is checked is what is kept."""
+
+    def __init__(self, source: PromptSource) -> None:
+        self.texts: dict[str, str] = {}
+        self._faults: dict[str, InvalidPromptError] = {}
+        self._source = source
+
+    def read(self, path: str) -> str:
+        fault = self._faults.get(path)
+        if fault is not None:
+            raise InvalidPromptError(fault.message, file=fault.file, code=fault.code)
+        try:
+            self.texts[path] = self.texts[path] if path in self.texts else self._source.read(path)
+        except InvalidPromptError as error:
+            self._faults[path] = error
+            raise
+        return self.texts[path]
 
 
-def _unreadable(path: Path, message: str) -> WorkflowFinding:
-    return WorkflowFinding(pointer="", message=message, code="unreadable", file=path.name)
+def _read_prompts(raw: JsonValue, prompts: PromptSource) -> list[WorkflowFinding]:
+    """Read every prompt file that `raw` names, and return what is wrong with them."""
+    findings: list[WorkflowFinding] = []
+    for pointer, item in _objects_in(raw):
+        for name in sorted(PROMPT_FIELDS & item.keys()):
+            if isinstance(item[name], str):
+                try:
+                    load_prompt(prompts, item[name])
+                except InvalidPromptError as error:
+                    findings += findings_of_prompt(error, pointer_of(name, base=pointer))
+        for name in sorted(PROMPT_TEXT_FIELDS & item.keys()):
+            if isinstance(item[name], str) and "include:" in item[name]:
+                with suppress(InvalidPromptError):  # the compiler tells, with the place in the text
+                    compile_prompt(item[name], prompts)
+    return findings
+
+
+def _in_schema(fault: WorkflowFinding, file: str, pointer: str) -> WorkflowFinding:
+    """Return a fault of a Markdown schema as one of the place that names it."""
+    place = None
+    if fault.line is not None and fault.column is not None:
+        place = SourcePlace(file=file, line=fault.line, column=fault.column, excerpt=fault.excerpt)
+    named = file if place is None else place.describe()
+    message = f"Markdown schema {named}: {fault.message}"
+    return WorkflowFinding(pointer=pointer, message=message, code=fault.code, related=place)
+
+
+def _refused(path: Path, pointer: str, message: str, *, code: str) -> BrokenWorkflow:
+    finding = WorkflowFinding(pointer=pointer, message=message, code=code)
+    return BrokenWorkflow(name=path.name, path=path, findings=(finding,))
+
+
+def _cut(findings: list[WorkflowFinding]) -> list[WorkflowFinding]:
+    """Return `findings`, or the first of very many with errors before warnings, and a word about the others."""
+    if len(findings) <= MAX_FINDINGS:
+        return findings
+    kept = set(sorted(range(len(findings)), key=lambda index: not findings[index].is_error)[:MAX_FINDINGS])
+    shown = [finding for index, finding in enumerate(findings) if index in kept]
+    message = f"There are {len(findings) - MAX_FINDINGS:,} findings more. Mend these first."
+    return [*shown, replace(shown[-1], pointer="", message=message, code="more_findings", excerpt=None, related=None)]
+
+
+def _count_steps(raw: JsonValue) -> int:
+    return sum("id" in item and "type" in item for _, item in _objects_in(raw))
 
 
 def _objects_in(value: JsonValue) -> Iterator[tuple[str, dict[str, JsonValue]]]:
@@ -194,27 +289,17 @@ def _objects_in(value: JsonValue) -> Iterator[tuple[str, dict[str, JsonValue]]]:
             stack.extend((pointer_of(index, base=pointer), child) for index, child in reversed(list(enumerate(item))))
 
 
-def _merge(own: Sequence[WorkflowFinding], checked: Sequence[WorkflowFinding]) -> list[WorkflowFinding]:
-    """Return `own` with those of `checked` that do not tell again what stands at the same place."""
-    places = {finding.pointer for finding in own}
-    merged = list(own)
-    for finding in checked:
-        if finding.pointer not in places and finding not in merged:
-            merged.append(finding)
-    return merged
-
-
 def _name_in(raw: JsonValue, path: Path) -> str:
     name = raw.get("name") if isinstance(raw, dict) else None
     return name if isinstance(name, str) and name else path.stem
 
 
 def json_files_in(folder: Path) -> Iterator[Path]:
-    """Yield the JSON files that stand in `folder` itself, but recorded tests; none, when there is no such folder."""
+    """Yield the JSON files of `folder` itself, but no recorded tests and answers; none, when there is no folder."""
     try:
         with os.scandir(folder) as entries:
             for entry in entries:
-                is_definition = entry.name.endswith(".json") and not entry.name.endswith(TEST_SUFFIX)
+                is_definition = entry.name.endswith(".json") and not entry.name.endswith(SIDE_SUFFIXES)
                 if is_definition and not entry.name.startswith(".") and entry.is_file():
                     yield Path(entry.path)
     except OSError:  # the folder or a file went away while we looked: the next look sees what is left

@@ -13,6 +13,7 @@ from callboard.core.json_values import JsonValue, dumps, loads
 from callboard.workflows.steps.base import PaidCall, Progress, RecordedStep, StepRecord, UsageRecord
 
 DEFAULT_MAX_OUTPUT_BYTES = 4 * 1024 * 1024
+LOCAL_TENANT = "local"  # a run in memory is its caller's own
 
 
 class UnknownSecretError(PermanentError):
@@ -56,6 +57,9 @@ class MemoryCheckpointer:
     def note_retrying(self, path: str, *, attempt: int, delay_seconds: float, error: Mapping[str, Any]) -> None:
         """Nobody watches a run in memory."""
 
+    def note_text(self, path: str, text: str) -> None:
+        """Nobody watches a run in memory. Who does overrides these."""
+
     async def back_off(self, seconds: float) -> None:
         await self._sleep(seconds)
 
@@ -87,6 +91,10 @@ class MemoryStepContext:
         return "memory"
 
     @property
+    def tenant_id(self) -> str:
+        return LOCAL_TENANT
+
+    @property
     def path(self) -> str:
         return self._path
 
@@ -105,6 +113,9 @@ class MemoryStepContext:
 
     def resolve_secret(self, name: str) -> str:
         return self._checkpointer.secret(name)
+
+    def note_text(self, text: str) -> None:
+        self._checkpointer.note_text(self._path, text)
 
     async def _perform(self, perform: Callable[[], Awaitable[PaidCall]]) -> PaidCall:
         try:

@@ -7,8 +7,9 @@ bundle only.
 
 import posixpath
 import re
-from collections.abc import Collection, Iterable, Mapping
-from dataclasses import dataclass
+from collections.abc import Collection, Iterable, Iterator, Mapping
+from contextlib import suppress
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Protocol, TypeAlias
 
@@ -19,14 +20,25 @@ from callboard.workflows.errors import (
     PromptError,
     UnresolvedReferenceError,
 )
-from callboard.workflows.findings import Severity, suggest
+from callboard.workflows.findings import Severity, SourcePlace, WorkflowFinding, suggest
 from callboard.workflows.reference_syntax import Key
-from callboard.workflows.references import SCOPE_ROOTS, Reference, Scope, as_text, read_reference
+from callboard.workflows.references import (
+    LOOP_NAMES,
+    SCOPE_ROOTS,
+    SECRETS_ROOT,
+    Reference,
+    Scope,
+    as_text,
+    explain_unknown_name,
+    read_reference,
+)
+from callboard.workflows.source_positions import Lines
 
 MAX_INCLUDE_DEPTH = 10
 MAX_FILE_BYTES = 1_000_000
 MAX_PROMPT_CHARS = 2_000_000  # with all includes; ten levels of ten includes each would be far beyond
 MAX_INCLUDES = 1_000
+MAX_FAULTS = 100  # of one prompt that are told
 
 _MARK = re.compile(r"\{\{\s*include:(?P<include>[^{}]*)\}\}|\{\{\s*(?P<word>[\w-]+(?:\.[\w-]+)*)\s*\}\}|\$\{")
 
@@ -85,12 +97,28 @@ class BundlePrompts:
 
 @dataclass(frozen=True, slots=True)
 class PromptProblem:
-    """What `Prompt.check` found; `file` is the prompt file ("" for a prompt that stands in the definition)."""
+    """What `Prompt.check` found; `file` is the prompt file ("" for a prompt that stands in the definition).
+
+    `place` is where in the prompt file; `offset` counts characters of a prompt that stands in the definition.
+    """
 
     severity: Severity
     message: str
     code: str
     file: str
+    place: SourcePlace | None = None
+    offset: int | None = None
+
+    def as_finding(self, pointer: str) -> WorkflowFinding:
+        """Return it as a finding about the prompt that `pointer` names or holds."""
+        return WorkflowFinding(
+            pointer=pointer,
+            message=self.message,
+            code=self.code,
+            severity=self.severity,
+            offset=self.offset,
+            related=self.place,
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,6 +129,10 @@ class _Word:
     reference: Reference
     file: str
 
+    @property
+    def is_of_scope(self) -> bool:
+        return self.reference.root in SCOPE_ROOTS and bool(self.reference.keys)
+
 
 @dataclass(frozen=True, slots=True)
 class _Placeholder:
@@ -108,6 +140,10 @@ class _Placeholder:
 
     reference: Reference
     file: str
+
+    @property
+    def is_of_scope(self) -> bool:
+        return self.reference.root in SCOPE_ROOTS
 
 
 _Part: TypeAlias = str | _Word | _Placeholder
@@ -149,11 +185,38 @@ class Prompt:
         known = {*variables, *local_names, *SCOPE_ROOTS}
         problems: dict[tuple[str, str], PromptProblem] = {}
         for part in self._parts:
-            if isinstance(part, str) or part.reference.root in known:
+            if isinstance(part, str) or part.reference.root in known or len(problems) >= MAX_FAULTS:
                 continue
             problem = _undefined_word(part, known) if isinstance(part, _Word) else _undefined_name(part, known)
-            problems.setdefault((problem.file, problem.message), problem)
+            if (problem.file, problem.message) not in problems:
+                place = self.place_in(part.file, part.reference)
+                offset = None if part.file else part.reference.position
+                problems[problem.file, problem.message] = replace(problem, place=place, offset=offset)
         return list(problems.values())
+
+    def uses_of_scope(self, variables: Collection[str]) -> Iterator[tuple[str, Reference]]:
+        """Yield each path of the run that it reads, with the prompt file it stands in; `variables` hide the run's."""
+        for part in self._parts:
+            if not isinstance(part, str) and part.is_of_scope and part.reference.root not in variables:
+                yield part.file, part.reference
+
+    def place_in(self, file: str, reference: Reference) -> SourcePlace | None:
+        """Return where in the prompt `file` a reference stands; None for a prompt that is text of the definition."""
+        return _place_in(self.files[file], file, reference.position) if file else None
+
+
+def findings_of_prompt(error: InvalidPromptError, pointer: str) -> list[WorkflowFinding]:
+    """Return everything that is wrong with the prompt that `pointer` names or holds."""
+    return [
+        WorkflowFinding(
+            pointer=pointer,
+            message=fault.message,
+            code=fault.code,
+            offset=fault.position if fault.place is None and not fault.file else None,
+            related=fault.place,
+        )
+        for fault in error.faults
+    ]
 
 
 def load_prompt(source: PromptSource, path: str) -> Prompt:
@@ -164,7 +227,9 @@ def load_prompt(source: PromptSource, path: str) -> Prompt:
     """
     checked = _inside(path)
     loader = _Loader(source)
-    loader.add_file(checked, ())
+    with suppress(_EnoughFaultsError):
+        loader.add_file(checked, ())
+    loader.raise_faults()
     return Prompt(checked, loader.files, tuple(loader.parts))
 
 
@@ -178,19 +243,37 @@ def compile_prompt(text: str, source: PromptSource, *, where: str = "") -> Promp
     Raises: InvalidPromptError.
     """
     loader = _Loader(source)
-    loader.add_text(text, "", (), where)
+    with suppress(_EnoughFaultsError):
+        loader.add_text(text, "", (), where)
+    loader.raise_faults()
     return Prompt("", loader.files, tuple(loader.parts))
 
 
+class _TooLargeError(InvalidPromptError):
+    """The prompt is too large to go on."""
+
+
+class _EnoughFaultsError(Exception):
+    """So many faults are noted that more help nobody."""
+
+
 class _Loader:
-    """Puts includes in place, depth first."""
+    """Puts includes in place, depth first, and goes on past what cannot be read, so that all of it is told."""
 
     def __init__(self, source: PromptSource) -> None:
         self.files: dict[str, str] = {}
         self.parts: list[_Part] = []
+        self._faults: list[InvalidPromptError] = []
         self._source = source
         self._chars = 0
         self._includes = 0
+
+    def raise_faults(self) -> None:
+        """Raise the first of what could not be read; it carries the others."""
+        if self._faults:
+            first = self._faults[0]
+            first.faults = tuple({(fault.message, fault.place): fault for fault in self._faults}.values())
+            raise first
 
     def add_file(self, path: str, chain: tuple[str, ...]) -> None:
         if path in chain:
@@ -210,25 +293,33 @@ class _Loader:
         while (match := _MARK.search(text, done)) is not None:
             self._add(text[done : match.start()])
             if match["include"] is not None:
-                self._include(match["include"].strip(), path, chain)
+                self._include(match["include"].strip(), match.start(), path, chain)
                 done = match.end()
             elif match["word"] is not None:
-                self.parts.append(_word(match.group(), match["word"], path, where))
+                self.parts.append(_word(match, path, where))
                 done = match.end()
             else:
                 done = self._add_reference(text, match.start(), path, where)
         self._add(text[done:])
 
-    def _include(self, target: str, path: str, chain: tuple[str, ...]) -> None:
+    def _include(self, target: str, position: int, path: str, chain: tuple[str, ...]) -> None:
         self._includes += 1
         joined = posixpath.join(posixpath.dirname(path), target) if not target.startswith("/") else target
         try:
             self.add_file(_inside(joined), chain)
+        except _TooLargeError:
+            raise
         except InvalidPromptError as error:
-            if error.file is not None:
-                raise
-            message = f"{_named(path)}: {{{{include:{target}}}}}: {error.message}"
-            raise InvalidPromptError(message, file=path, code=error.code) from error
+            message = error.message
+            if error.file is None:
+                message = f"{_named(path)}: {{{{include:{target}}}}}: {error.message}"
+            self._note(message, path, position, code=error.code)
+
+    def _note(self, message: str, path: str, position: int, *, code: str | None = None) -> None:
+        place = _place_in(self.files[path], path, position) if path else None
+        self._faults.append(InvalidPromptError(message, file=path, position=position, code=code, place=place))
+        if len(self._faults) >= MAX_FAULTS:
+            raise _EnoughFaultsError
 
     def _read(self, path: str, chain: tuple[str, ...]) -> str:
         try:
@@ -245,7 +336,8 @@ class _Loader:
         except InvalidReferenceError as error:
             line = text.count("\n", 0, start) + 1
             message = f"{error.message.rstrip('.')} (line {line})."
-            raise InvalidPromptError(message, file=path, position=error.position) from error
+            self._note(message, path, start if error.position is None else error.position)
+            return start + 2
         self.parts.append(_Placeholder(part, path) if isinstance(part, Reference) else part)
         return end
 
@@ -257,13 +349,20 @@ class _Loader:
         self._chars += chars
         if self._chars > MAX_PROMPT_CHARS or self._includes > MAX_INCLUDES:
             message = f"With its includes the prompt is over {MAX_PROMPT_CHARS:,} characters or {MAX_INCLUDES:,} files."
-            raise InvalidPromptError(message, file=path)
+            raise _TooLargeError(message, file=path)
 
 
-def _word(text: str, name: str, path: str, where: str) -> _Word:
+def _word(match: re.Match[str], path: str, where: str) -> _Word:
+    name = match["word"]
     root, *keys = name.split(".")
     steps: tuple[Key, ...] = tuple(keys)
-    return _Word(text, Reference(name, root, steps, where=where), path)
+    return _Word(match.group(), Reference(name, root, steps, where=where, position=match.start()), path)
+
+
+def _place_in(text: str, path: str, position: int) -> SourcePlace:
+    lines = Lines(text)
+    spot = lines.spot_at(position)
+    return SourcePlace(file=path, line=spot.line, column=spot.column, excerpt=lines.excerpt_at(spot))
 
 
 def _fill(part: _Word | _Placeholder, scope: Scope) -> str:
@@ -286,9 +385,14 @@ def _undefined_word(part: _Word, known: Iterable[str]) -> PromptProblem:
 
 
 def _undefined_name(part: _Placeholder, known: Iterable[str]) -> PromptProblem:
-    hint = suggest(part.reference.root, known, what="Defined here:")
-    message = f"{_named(part.file)}: nothing defines ${{{part.reference.text}}}.{hint}"
-    return PromptProblem(Severity.ERROR, message, "undefined_variable", part.file)
+    root = part.reference.root
+    hint = suggest(root, known, what="Defined here:")
+    message, code = f"{_named(part.file)}: nothing defines ${{{part.reference.text}}}.{hint}", "undefined_variable"
+    if root == SECRETS_ROOT or root in LOOP_NAMES:
+        reason = explain_unknown_name(root, ())
+        message = f"{_named(part.file)}: ${{{part.reference.text}}}: {reason}"
+        code = "secret_not_allowed" if root == SECRETS_ROOT else code
+    return PromptProblem(Severity.ERROR, message, code, part.file)
 
 
 def _inside(path: str) -> str:
@@ -306,7 +410,11 @@ def _leaves(path: str) -> InvalidPromptError:
 
 
 def _unknown(path: str, known: Iterable[str]) -> InvalidPromptError:
-    hint = suggest(path, known, what="There are:") or " The prompts folder is empty."
+    names = frozenset(known)
+    if f"{path}.md" in names:
+        hint = f' Did you mean "{path}.md"?'
+    else:
+        hint = suggest(path, names, what="There are:") or " The prompts folder is empty."
     return InvalidPromptError(f'There is no prompt file "{path[:100]}".{hint}', code="prompt_not_found")
 
 

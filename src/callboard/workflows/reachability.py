@@ -1,13 +1,16 @@
 """Which steps of a file can be read from where: only those that have run by then, whatever branch is taken.
 
-Called by the compiler, which adds steps and references as it comes by them and asks for the verdict last.
+Called by the compiler, which adds steps as it comes by them, and by `reference_checks.py` for the verdict.
 """
 
-from collections.abc import Collection, Iterator
+from collections.abc import Collection
 from dataclasses import dataclass
+from itertools import islice
 
-from callboard.workflows.findings import WorkflowFinding, suggest
+from callboard.workflows.findings import suggest
 from callboard.workflows.references import Reference
+
+MAX_STEPS_COMPARED = 500  # in search of the step that was meant: a file may have thousands, and as many mistakes
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,20 +32,12 @@ class Place:
     names: frozenset[str] = frozenset()  # of the loops around it
 
 
-@dataclass(frozen=True, slots=True)
-class _Use:
-    reference: Reference
-    pointer: str
-    reader: Place
-
-
 class StepMap:
-    """The steps of a file by id, and the references to them."""
+    """The steps of a file by id."""
 
     def __init__(self) -> None:
         self._places: dict[str, Place] = {}
         self._unreadable_ids: set[str] = set()
-        self._uses: list[_Use] = []
 
     def __contains__(self, step_id: str) -> bool:
         return step_id in self._places
@@ -61,29 +56,17 @@ class StepMap:
         """Return the place behind all steps: that of the file's outputs."""
         return Place("", len(self._places))
 
-    def note_use(self, reference: Reference, pointer: str, reader: Place) -> None:
-        """Keep a reference to a step for the verdict."""
-        self._uses.append(_Use(reference, pointer, reader))
-
-    def judge(self) -> Iterator[WorkflowFinding]:
-        """Yield a finding for every reference to a step that has not run when it is read."""
-        for use in self._uses:
-            problem = self._problem_of(use)
-            if problem is not None:
-                code, message = problem
-                message = f"${{{use.reference.text}}}: {message}"
-                yield WorkflowFinding(pointer=use.pointer, message=message, code=code)
-
-    def _problem_of(self, use: _Use) -> tuple[str, str] | None:
-        step_id, reader = str(use.reference.step_id), use.reader
+    def problem_of(self, reference: Reference, reader: Place) -> tuple[str, str] | None:
+        """Return code and reason where a reference to a step is read before that step has run, or None."""
+        step_id = str(reference.step_id)
         target = self._places.get(step_id)
         if target is None:
             if step_id in self._unreadable_ids:
                 return None
-            earlier = [name for name, place in self._places.items() if place.order < reader.order]
-            hint = suggest(step_id, earlier, what="Steps before it:")
+            earlier = (name for name, place in self._places.items() if place.order < reader.order)
+            hint = suggest(step_id, islice(earlier, MAX_STEPS_COMPARED), what="Steps before it:")
             return "unknown_step", f'there is no step "{step_id}".{hint}'
-        if step_id == reader.step_id:
+        if target == reader:
             return "step_not_reachable", "a step cannot read its own output."
         if any(enclosure.step_id == step_id for enclosure in reader.enclosures):
             return "step_not_reachable", f'"{step_id}" is the step around this one and has no output yet.'

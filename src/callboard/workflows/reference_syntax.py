@@ -19,6 +19,17 @@ _INDEX = re.compile(r"\[\s*(\d{1,9})\s*\]")
 _STAR = re.compile(r"\[\s*\*\s*\]")
 _SINGLE_QUOTED = re.compile(r"'((?:[^'\\]|\\.)*)'")
 _DECODER = json.JSONDecoder()
+_WORD = re.compile(r"'[^']*'|[A-Za-z_][\w-]*")
+_CALCULATES = "a reference is a path and calculates nothing; a map transform's expression does"
+_SIGNS_OF_OTHERS = {
+    "||": "a default is written ${path ?? default}, not with ||",
+    "|": "there are no filters in a reference; a transform step before changes a value",
+    "?.": 'there is no "?."; a default is given by ${path ?? default}',
+    "?": "a choice is no reference; a default is given by ${path ?? default}",
+    ":": "a default is written ${path ?? default}, not with a colon",
+    "(": "there are no functions in a reference; a transform step before changes a value",
+    **dict.fromkeys(("+", "-", "*", "/", "%", "=", "!", "<", ">", "&"), _CALCULATES),
+}
 _SHOWN_CHARS = 60  # of a bad text, in messages
 
 
@@ -123,7 +134,8 @@ class _Reader:
             return str(self._read_json("a key in quotes"))
         match = _SINGLE_QUOTED.match(self.text, self.at)
         if match is None:
-            raise self._error("in brackets stands a whole number from 0, a key in quotes, or *")
+            hint = "; items are counted from the front" if self.text.startswith("-", self.at) else ""
+            raise self._error(f"in brackets stands a whole number from 0, a key in quotes, or *{hint}")
         self.at = match.end()
         return re.sub(r"\\(.)", r"\1", match.group(1))
 
@@ -133,11 +145,18 @@ class _Reader:
             return False, None
         self.at += 2
         self._skip_blank()
-        default = self._read_json("a JSON literal behind ?? (text in double quotes, a number, true, null, [], {})")
+        default = self._read_literal()
         reason = find_unstorable(default)
         if reason is not None:
             raise self._error(f"the literal behind ?? cannot be used: {reason}")
         return True, default
+
+    def _read_literal(self) -> JsonValue:
+        word = _WORD.match(self.text, self.at)
+        if word is not None and word.group() not in {"true", "false", "null"}:
+            meant = json.dumps(word.group().strip("'"), ensure_ascii=False)
+            raise self._error(f"behind ?? stands a JSON literal; text is written in double quotes: {meant}")
+        return self._read_json("a JSON literal behind ?? (text in double quotes, a number, true, null, [], {})")
 
     def _read_json(self, expected: str) -> JsonValue:
         try:
@@ -149,14 +168,24 @@ class _Reader:
     def _expect_end(self) -> None:
         self._skip_blank()
         if not self.text.startswith("}", self.at):
-            raise self._error(f"expected }}{self._unclosed()}")
+            raise self._error(self._explain_rest())
         self.at += 1
+
+    def _explain_rest(self) -> str:
+        """Return what is wrong with what stands behind the path."""
+        rest = self.text[self.at :]
+        for sign, hint in _SIGNS_OF_OTHERS.items():
+            if rest.startswith(sign):
+                return hint
+        if rest.startswith("${"):
+            return "a } is missing before this ${"
+        return f"expected }}{self._unclosed()}"
 
     def _check(self, root: str, keys: tuple[Key, ...]) -> None:
         if root == "steps" and not (keys and isinstance(keys[0], str)):
-            raise self._error("name a step: ${steps.ID.output}")
+            raise self._error("name a step: ${steps.ID.output}", at=self.start)
         if root == "secrets" and not (len(keys) == 1 and isinstance(keys[0], str)):
-            raise self._error("name one secret: ${secrets.NAME}")
+            raise self._error("name one secret: ${secrets.NAME}", at=self.start)
 
     def _skip_blank(self) -> None:
         match = _BLANK.match(self.text, self.at)
@@ -167,10 +196,11 @@ class _Reader:
             return ""
         return '; the ${ is never closed (a literal ${ is written ${"${"})'
 
-    def _error(self, problem: str) -> InvalidReferenceError:
+    def _error(self, problem: str, *, at: int | None = None) -> InvalidReferenceError:
+        position = self.at if at is None else at
         shown = self.text[self.start : self.start + _SHOWN_CHARS]
-        shown = shown[: shown.find("}") + 1] or shown
+        shown = (shown[: shown.find("}") + 1] or shown).partition("\n")[0]
         place = f"{self.place}: " if self.place else ""
         return InvalidReferenceError(
-            f"{place}the reference {shown} cannot be read: {problem}, at character {self.at + 1}.", position=self.at
+            f"{place}the reference {shown} cannot be read: {problem}, at character {position + 1}.", position=position
         )

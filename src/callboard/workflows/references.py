@@ -5,7 +5,7 @@ Called by the compiler and the step kinds (`compile_template`, `Template.referen
 syntax. Everything is compiled once per workflow; a look-up is a short walk without any parsing.
 """
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from typing import TypeAlias
 
@@ -15,10 +15,14 @@ from callboard.core.json_values import MAX_DEPTH, JsonValue
 from callboard.workflows.errors import InvalidReferenceError, UnresolvedReferenceError
 from callboard.workflows.findings import pointer_of, suggest
 from callboard.workflows.reference_syntax import Key, Star, parse_reference, show_key
+from callboard.workflows.unknown_values import Unknown
 
 SecretResolver: TypeAlias = Callable[[str], str]
 
 SCOPE_ROOTS = ("input", "steps", "context")
+SECRETS_ROOT = "secrets"
+MAX_FAULTS = 100  # of one text that are told
+LOOP_NAMES = frozenset({"item", "index"})  # of a loop that names them itself by `as`: other names
 STEP_FIELDS = frozenset({"output", "success", "error", "skipped"})  # these win over keys of the same name
 
 
@@ -73,7 +77,8 @@ class Reference:
     """One `${path ?? default}`, ready to be looked up.
 
     `text` is the path as written. `keys` follow the root. `pointer` leads to the text that holds it,
-    inside the value that was compiled. `where` names the place for people.
+    inside the value that was compiled, and `position` counts the characters of that text before it.
+    `where` names the place for people.
     """
 
     text: str
@@ -83,6 +88,7 @@ class Reference:
     default: JsonValue = None
     pointer: str = ""
     where: str = ""
+    position: int = field(default=0, compare=False)
     is_plain: bool = field(init=False)
 
     def __post_init__(self) -> None:
@@ -175,6 +181,8 @@ class Reference:
     def _walk_carefully(self, value: JsonValue, start: int) -> JsonValue:
         for depth in range(start, len(self.keys)):
             key = self.keys[depth]
+            if isinstance(value, Unknown):
+                return value.below(self.keys[depth:])
             if key is Star.ALL:
                 return self._collect(value, depth)
             if isinstance(key, int):
@@ -277,7 +285,14 @@ def read_reference(text: str, start: int, *, pointer: str = "", where: str = "")
     if isinstance(parsed, str):
         return parsed, end
     reference = Reference(
-        parsed.text, parsed.root, parsed.keys, parsed.has_default, parsed.default, pointer=pointer, where=place
+        parsed.text,
+        parsed.root,
+        parsed.keys,
+        parsed.has_default,
+        parsed.default,
+        pointer=pointer,
+        where=place,
+        position=start,
     )
     return reference, end
 
@@ -434,6 +449,50 @@ def read_parts(text: str, *, pointer: str = "", where: str = "") -> list[str | R
     if done < len(text) or not parts:
         parts.append(text[done:])
     return parts
+
+
+def read_every_reference(text: str, *, where: str = "") -> tuple[list[Reference], list[InvalidReferenceError]]:
+    """Return what can be read of the references in `text`, and why the others cannot be."""
+    references: list[Reference] = []
+    faults: list[InvalidReferenceError] = []
+    done = 0
+    while (start := text.find("${", done)) >= 0 and len(faults) < MAX_FAULTS:
+        try:
+            part, done = read_reference(text, start, where=where)
+        except InvalidReferenceError as error:
+            faults.append(error)
+            done = start + 2
+        else:
+            references += [part] if isinstance(part, Reference) else []
+    return references, faults
+
+
+def texts_in(value: JsonValue, pointer: str = "") -> Iterator[tuple[str, str]]:
+    """Yield every text in `value`, in order, with its pointer; what is nested deeper than `MAX_DEPTH` is left out."""
+    stack: list[tuple[JsonValue, str, int]] = [(value, pointer, 0)]
+    while stack:
+        item, where, depth = stack.pop()
+        if isinstance(item, str):
+            yield item, where
+        elif depth > MAX_DEPTH:
+            continue
+        elif isinstance(item, list):
+            stack.extend((child, f"{where}/{i}", depth + 1) for i, child in reversed(list(enumerate(item))))
+        elif isinstance(item, dict):
+            stack.extend((child, pointer_of(key, base=where), depth + 1) for key, child in reversed(item.items()))
+
+
+def explain_unknown_name(name: str, known: Collection[str]) -> str:
+    """Return why nothing in a file is called `name`, where there are only `known` and the run's own names.
+
+    >>> explain_unknown_name("inputs", [])
+    'there is nothing called "inputs" here. Did you mean "input"?'
+    """
+    if name == SECRETS_ROOT:
+        return "secrets are for the config of external_api steps only."
+    if name in LOOP_NAMES:
+        return f'"{name}" is there inside a loop only (a parallel step with for_each; its "as" may name it otherwise).'
+    return f'there is nothing called "{name}" here.{suggest(name, [*known, *SCOPE_ROOTS], what="There are:")}'
 
 
 def _explain_root(root: str, scope: Scope) -> str:

@@ -4,7 +4,8 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from callboard.workflows.files import LoadedWorkflow
+from callboard.workflows.files import BrokenWorkflow, LoadedWorkflow
+from callboard.workflows.findings import Severity, WorkflowFinding
 
 
 class WorkflowSummary(BaseModel):
@@ -55,12 +56,58 @@ class WorkflowRead(WorkflowSummary):
         )
 
 
+class RelatedPlaceRead(BaseModel):
+    """A place in another file that a finding is about, such as a line of a prompt."""
+
+    file: str = Field(description="Its path in the folder of prompts, or of Markdown schemas.")
+    line: int
+    column: int
+
+
+class FindingRead(BaseModel):
+    """One thing that is wrong, or doubtful, in a workflow file."""
+
+    severity: Severity
+    code: str = Field(description="The kind of mistake, for programs.")
+    message: str = Field(description="What is wrong, and what to do.")
+    pointer: str = Field(description='JSON pointer into the definition; "" is the whole of it.')
+    file: str | None = Field(None, description="The workflow file; null for a definition that came in a request.")
+    line: int | None = Field(None, description="Line in that file, from 1.")
+    column: int | None = Field(None, description="Character in that line, from 1.")
+    related: RelatedPlaceRead | None = None
+
+    @classmethod
+    def of(cls, finding: WorkflowFinding) -> "FindingRead":
+        place = finding.related
+        related = None if place is None else RelatedPlaceRead(file=place.file, line=place.line, column=place.column)
+        return cls(
+            severity=finding.severity,
+            code=finding.code,
+            message=finding.message,
+            pointer=finding.pointer,
+            file=finding.file,
+            line=finding.line,
+            column=finding.column,
+            related=related,
+        )
+
+
 class BrokenWorkflowRead(BaseModel):
     """A file that cannot be submitted."""
 
     file: str
     name: str
-    errors: list[str]
+    errors: list[str] = Field(description="The errors among `findings`, each as one line.")
+    findings: list[FindingRead] = Field(description="Everything that is wrong or doubtful, in the file's order.")
+
+    @classmethod
+    def of(cls, broken: BrokenWorkflow) -> "BrokenWorkflowRead":
+        return cls(
+            file=broken.path.name,
+            name=broken.name,
+            errors=[finding.describe() for finding in broken.findings if finding.is_error],
+            findings=[FindingRead.of(finding) for finding in broken.findings],
+        )
 
 
 class WorkflowList(BaseModel):
@@ -80,7 +127,23 @@ class WorkflowList(BaseModel):
                         }
                     ],
                     "broken": [
-                        {"file": "draft.json", "name": "draft", "errors": ["draft.json:3:5: is no valid JSON."]}
+                        {
+                            "file": "draft.json",
+                            "name": "draft",
+                            "errors": ["draft.json:3:5: A comma too many. Remove it."],
+                            "findings": [
+                                {
+                                    "severity": "error",
+                                    "code": "not_json",
+                                    "message": "A comma too many. Remove it.",
+                                    "pointer": "",
+                                    "file": "draft.json",
+                                    "line": 3,
+                                    "column": 5,
+                                    "related": None,
+                                }
+                            ],
+                        }
                     ],
                     "next_cursor": None,
                 }

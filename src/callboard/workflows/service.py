@@ -6,14 +6,20 @@
 import asyncio
 from collections import OrderedDict
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Any
 
 from callboard.core.database import Database
 from callboard.core.errors import PermanentError
+from callboard.core.json_values import JsonValue
 from callboard.workflows.bundles import Bundle
 from callboard.workflows.catalogue import WorkflowCatalogue
-from callboard.workflows.compiler import CompiledWorkflow, compile_workflow
+from callboard.workflows.compiled_workflow import CompiledWorkflow
+from callboard.workflows.compiler import compile_workflow
+from callboard.workflows.diagram import draw_diagram
+from callboard.workflows.dry_runs.requests import DryRuns, Rehearsal
+from callboard.workflows.errors import InvalidWorkflowError
 from callboard.workflows.files import BrokenWorkflow, LoadedWorkflow
 from callboard.workflows.repository import find_bundle
 from callboard.workflows.steps.registry import StepRegistry
@@ -47,7 +53,10 @@ class PreparedWorkflow:
 
 
 class WorkflowService:
-    """The workflows that can be submitted. `defaults_for` resolves provider and model for one by its name."""
+    """The workflows that can be submitted. `defaults_for` resolves provider and model for one by its name.
+
+    `file_schema` makes the JSON Schema of their format.
+    """
 
     def __init__(
         self,
@@ -55,11 +64,20 @@ class WorkflowService:
         registry: StepRegistry,
         *,
         defaults_for: Callable[[str], Mapping[str, Any]],
+        file_schema: Callable[[], Mapping[str, Any]],
+        dry_runs: DryRuns,
     ) -> None:
+        self.dry_runs = dry_runs
+        self._make_file_schema = file_schema
         self._catalogue = catalogue
         self._registry = registry
         self._defaults_for = defaults_for
         self._prepared: dict[str, tuple[LoadedWorkflow, Mapping[str, Any], PreparedWorkflow]] = {}
+
+    @cached_property
+    def file_schema(self) -> Mapping[str, Any]:
+        """The JSON Schema of workflow files, with what this process has of services, operations and step types."""
+        return self._make_file_schema()
 
     def prepare(self, name: str) -> PreparedWorkflow:
         """Return the workflow `name` with all that a run of it will read.
@@ -77,6 +95,22 @@ class WorkflowService:
         )
         self._prepared[name] = (loaded, defaults, prepared)
         return prepared
+
+    async def rehearse(self, name: str, input_data: JsonValue, *, tenant_id: str) -> Rehearsal:
+        """Return what a run of `name` would do, or what is wrong with its file.
+
+        Raises: WorkflowNotFoundError, with the nearest name; DryRunTooSlowError.
+        """
+        try:
+            prepared = self.prepare(name)
+        except InvalidWorkflowError as error:
+            return Rehearsal(workflow_name=name, findings=error.findings, dry_run=None)
+        compiled = replace(prepared.compiled, warnings=self.get(name).warnings)  # with their places in the file
+        return await self.dry_runs.of_workflow(compiled, input_data, tenant_id=tenant_id)
+
+    def draw(self, name: str) -> str:
+        """Return the workflow `name` as a Mermaid flowchart. Raises: as `prepare`."""
+        return draw_diagram(self.get(name).definition)
 
     def get(self, name: str) -> LoadedWorkflow:
         """Return the workflow `name` as its file says. Raises: as `prepare`."""

@@ -15,11 +15,16 @@ from callboard.workflows.references import describe_type
 Place: TypeAlias = tuple[str | int, ...]  # the parts of a JSON pointer
 Moves: TypeAlias = dict[Place, Place]  # where the long form has it -> where the file has it
 
+FORMAT_TYPES = frozenset(
+    {"approval", "conditional", "external_api", "llm", "parallel", "transform", "wait", "workflow"}
+)  # every type that the workflow format names
+
 # what containers take in `config`, and may also carry on the step itself
-_CONTAINER_KEYS: Mapping[str, frozenset[str]] = {
+CONTAINER_KEYS: Mapping[str, frozenset[str]] = {
     "conditional": frozenset({"condition", "if_true", "if_false", "cases", "default"}),
     "parallel": frozenset({"steps", "branches", "for_each", "as", "max_concurrency", "fail_fast"}),
 }
+_STEP_FIELDS_IN_CONFIG = {"error_mode": "error_mode", "default_value": "default_value", "timeout": "timeout_seconds"}
 _RETRY_NAMES = {
     "max_retries": "max_attempts",
     "delay": "delay_seconds",
@@ -43,7 +48,7 @@ class Folded:
 def fold_step(raw: Mapping[str, JsonValue], *, pointer: str) -> Folded:
     """Return the step `raw`, which stands at `pointer`, in the long form.
 
-    `error_mode` and `default_value` in `config` go to the step, where its own do not win; what a
+    `error_mode`, `default_value` and `timeout` in `config` go to the step, where its own do not win; what a
     container carries on the step goes to `config`.
     """
     folded, findings = dict(raw), list[WorkflowFinding]()
@@ -54,21 +59,28 @@ def fold_step(raw: Mapping[str, JsonValue], *, pointer: str) -> Folded:
     if not isinstance(config, dict):
         return Folded(folded, moved, findings)
     config = dict(config)
-    for name in ("error_mode", "default_value"):
+    for name, target in _STEP_FIELDS_IN_CONFIG.items():
         if name in config:
             given = config.pop(name)
-            if name not in folded:  # the step's own wins
-                folded[name] = given
-                moved[(name,)] = ("config", name)
-    step_type = folded.get("type")
-    keys = _CONTAINER_KEYS.get(step_type, frozenset()) if isinstance(step_type, str) else frozenset()
+            if target not in folded:  # the step's own wins
+                folded[target] = given
+                moved[(target,)] = ("config", name)
+    keys = _container_keys(folded.get("type"))
     lifted = frozenset(keys & folded.keys())
     for name in sorted(lifted):
         if name in config:
             findings.append(given_twice(pointer_of(name, base=pointer), name, f"config.{name}"))
         config[name] = folded.pop(name)
-    folded["config"] = config
+    if config or "config" in folded:
+        folded["config"] = config
     return Folded(folded, moved, findings, lifted)
+
+
+def _container_keys(step_type: JsonValue) -> frozenset[str]:
+    """Return what a step of the type may carry on itself; of a type that nobody knows, the type is told and no more."""
+    if not isinstance(step_type, str) or step_type not in FORMAT_TYPES:
+        return frozenset().union(*CONTAINER_KEYS.values())
+    return CONTAINER_KEYS.get(step_type, frozenset())
 
 
 def _fold_retry(folded: dict[str, JsonValue], moved: Moves, findings: list[WorkflowFinding], pointer: str) -> None:
@@ -90,6 +102,8 @@ def _fold_retry(folded: dict[str, JsonValue], moved: Moves, findings: list[Workf
         policy[target] = _attempts_of(value) if name == "max_retries" else value
         moved[("retry", target)] = ("retry_config", name)
     if "retry_count" in short:
+        if "max_attempts" in policy:
+            findings.append(given_twice(pointer_of("retry_count", base=pointer), "retry_count", "max_retries"))
         policy["max_attempts"] = _attempts_of(short["retry_count"])
         moved[("retry", "max_attempts")] = ("retry_count",)
     if "retry_delay" in short:
@@ -130,7 +144,7 @@ def given_twice(pointer: str, short: str, name: str) -> WorkflowFinding:
 def describe_kind(value: JsonValue) -> str:
     """Return the kind of `value` in words, without its keys.
 
-    >>> describe_kind({"a": 1})
-    'an object'
+    >>> describe_kind({"a": 1}), describe_kind([1, 2])
+    ('an object', 'a list')
     """
-    return describe_type(value).partition(" with ")[0]
+    return "a list" if isinstance(value, list) else describe_type(value).partition(" with ")[0]

@@ -13,6 +13,7 @@ from alembic.autogenerate import compare_metadata
 from alembic.runtime.migration import MigrationContext
 
 import callboard.accounts.models
+import callboard.core.cache_table
 import callboard.core.idempotency
 import callboard.jobs.models
 import callboard.llm.models

@@ -11,6 +11,8 @@ from typing import Any
 import pytest
 import sqlalchemy as sa
 
+from callboard.core.cache import KeptAnswer
+from callboard.core.cache_table import DatabaseAnswerStore
 from callboard.core.clock import now
 from callboard.core.database import Database
 from callboard.core.idempotency import IdempotencyKey
@@ -163,6 +165,19 @@ class TestCleanUp:
             assert list(await session.scalars(sa.select(IdempotencyKey.key))) == ["new"]
             workers = set(await session.scalars(sa.select(Worker.id)))
         assert workers == {holder, worker.lease.worker_id}  # what still names a job is kept
+
+    async def test_deletes_kept_answers_that_have_expired(self, database: Database, worker: ScriptedWorker) -> None:
+        moment = now()
+        store = DatabaseAnswerStore(database)
+        for key, expires_at in (("old", moment), ("new", moment + timedelta(hours=1))):
+            store.keep_soon(
+                KeptAnswer(tenant_id="a", key=key, value_json="1", created_at=moment, expires_at=expires_at)
+            )
+        await store.close()
+
+        await worker.sweeper.clean_up()
+
+        assert [await store.find("a", key) is not None for key in ("old", "new")] == [False, True]
 
 
 class TestMarkedDead:

@@ -87,6 +87,33 @@ class TestReadWorkflow:
         assert "secret" not in response.text
 
 
+class TestReadFileSchema:
+    async def test_is_the_schema_of_what_this_server_runs(self, server: Server) -> None:
+        schema = (await server.client.get(f"{WORKFLOWS}/schema")).json()
+
+        assert schema["$schema"] == "https://json-schema.org/draft/2020-12/schema"
+        assert {"const": "llm", "description": "A prompt, answered by a language model."} in schema["$defs"][
+            "StepDefinition"
+        ]["properties"]["type"]["oneOf"]
+
+
+class TestFindings:
+    async def test_carry_line_and_column_in_lists_and_problems(self, server: Server) -> None:
+        server.files.write_text("odd.json", '{\n  "name": "odd",\n  "stepz": []\n}')
+
+        problem = await until_submit_answers(server, "odd", 422)
+        listed = (await server.client.get(WORKFLOWS)).json()
+
+        place = {"pointer": "/stepz", "code": "unknown_field", "severity": "error", "file": "odd.json"}
+        assert place | {"line": 3, "column": 3} == {
+            key: value for key, value in problem["errors"][0].items() if key != "message"
+        }
+        (broken,) = listed["broken"]
+        assert [(each["line"], each["column"], each["code"]) for each in broken["findings"]] == [
+            (3, 3, "unknown_field")
+        ]
+
+
 class TestBrokenFiles:
     @pytest.mark.parametrize(
         ("text", "told"),

@@ -14,11 +14,17 @@ from tests.unit.cli.conftest import Command
 LEAVES = [
     ("demo",),
     ("serve",),
+    ("validate",),
+    ("schema",),
     ("worker",),
     ("submit",),
+    ("dry-run",),
+    ("diagram",),
     *(("jobs", name) for name in ("list", "show", "watch", "cancel", "usage")),
     ("models",),
+    ("plugins",),
     *(("keys", name) for name in ("create", "list", "revoke")),
+    ("settings",),
     *(("db", name) for name in ("upgrade", "downgrade", "current")),
 ]
 

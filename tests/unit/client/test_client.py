@@ -196,3 +196,29 @@ class TestRevokeApiKey:
         await client.revoke_api_key("some-id")
 
         assert len(server.requests) == 1
+
+
+class TestValidate:
+    async def test_sends_what_is_to_be_checked(self, server: FakeCallboard, client: CallboardClient) -> None:
+        server.on("POST /api/v1/workflow/validate", Answer({"valid": True}))
+
+        found = await client.validate({"workflow_name": "hello", "input_data": None})
+
+        assert found == {"valid": True}
+        assert server.requests[0].body == {"workflow_name": "hello", "input_data": None}
+
+
+class TestGetDiagram:
+    async def test_is_the_text(self, server: FakeCallboard, client: CallboardClient) -> None:
+        text = "flowchart TD\n"
+        server.on(
+            "GET /api/v1/workflows/hello/diagram", Answer(raw=text.encode(), headers={"Content-Type": "text/plain"})
+        )
+
+        assert await client.get_diagram("hello") == text
+
+    async def test_an_error_is_one(self, client: CallboardClient) -> None:
+        with pytest.raises(CallboardApiError) as caught:
+            await client.get_diagram("nothing")
+
+        assert caught.value.status == 404

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from callboard.core.config import Settings, SettingsError, load_settings
+from callboard.core.limits import RateLimit
 
 
 class TestLoadSettings:
@@ -44,6 +45,11 @@ class TestLoadSettings:
             pytest.param("MODEL_ALIASES", "{", "is no JSON", id="broken JSON"),
             pytest.param("MODEL_ALIASES", "[]", "is a JSON object", id="JSON of the wrong kind"),
             pytest.param("EXTERNAL_SERVICE_PRICING", '{"x": {"cost_unit": -1}}', "zero or more", id="negative price"),
+            pytest.param("RATE_LIMIT_PER_KEY", "often", '"600/minute"', id="rate that is none"),
+            pytest.param("RATE_LIMIT_PER_USER", "10/fortnight", "off is any number", id="rate of an unknown time"),
+            pytest.param("TRUSTED_PROXIES", "10.0.0.1, *", "addresses (10.0.0.7)", id="proxy that is no address"),
+            pytest.param("REDIS_URL", "localhost:6379", "redis://host:6379/0", id="Redis without a scheme"),
+            pytest.param("REDIS_URL", "redis://localhost:port", "redis://host:6379/0", id="Redis at no port"),
             pytest.param("QUEUE_BACKEND", "celery", "not built yet", id="queue that is not built"),
         ],
     )
@@ -112,6 +118,14 @@ class TestSettings:
         both = load_settings(openai_api_key="x", anthropic_api_key="y")
 
         assert (both.provider_with_key(), load_settings().provider_with_key()) == ("anthropic", None)
+
+    def test_limits_nobody_who_has_a_key_unless_told_to(self) -> None:
+        settings = load_settings(rate_limit_per_user="100 per 5 minutes")
+
+        assert settings.rate_limit("per_key") is None
+        assert settings.rate_limit("per_user") == RateLimit(100, 300)
+        assert settings.rate_limit("anonymous") == RateLimit(60, 60)
+        assert load_settings(rate_limit_anonymous="OFF").rate_limit("anonymous") is None
 
     def test_reads_prices_without_losing_digits(self, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setenv("EXTERNAL_SERVICE_PRICING", '{"maps": {"cost_unit": 0.123456789012345678}}')

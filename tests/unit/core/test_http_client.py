@@ -2,6 +2,7 @@
 
 import asyncio
 import socket
+import traceback
 from collections.abc import AsyncIterator
 
 import pytest
@@ -149,6 +150,23 @@ class TestSend:
 
         assert not isinstance(caught.value, AnswerBrokenOffError)
 
+    @pytest.mark.parametrize("method", ["GET", "HEAD", "OPTIONS", "PUT", "DELETE", "POST", "PATCH"])
+    async def test_sends_nothing_a_second_time(self, client: HttpClient, method: str) -> None:
+        requests: list[bytes] = []
+
+        async def hang_up(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            requests.append(await reader.readline())
+            writer.close()
+
+        listener = await asyncio.start_server(hang_up, "127.0.0.1", 0)
+        url = f"http://127.0.0.1:{listener.sockets[0].getsockname()[1]}/"
+
+        with pytest.raises(ConnectionFailedError, match="hung up without an answer"):
+            await client.send(HttpRequest(method=method, url=url, headers={}, timeout_seconds=5))
+        listener.close()
+
+        assert len(requests) == 1
+
     async def test_a_port_where_nobody_listens_is_a_failed_connection(self, client: HttpClient) -> None:
         with socket.socket() as unused:
             unused.bind(("127.0.0.1", 0))
@@ -171,6 +189,20 @@ class TestSend:
             await client.send(_request("http://user:secret@127.0.0.1:1/path?key=secret"))
 
         assert "secret" not in str(caught.value)
+
+    @pytest.mark.parametrize("url", ["http://127.0.0.1:{port}/?key=secret", "http://127.0.0.1:99999/?key=secret"])
+    async def test_shows_no_query_in_the_causes_of_an_error(self, url: str) -> None:
+        client = HttpClient(connect_timeout_seconds=0.2)
+        with socket.socket() as full, socket.socket() as waiting:
+            full.bind(("127.0.0.1", 0))
+            full.listen(0)  # one may wait to be accepted, and nobody ever accepts
+            waiting.connect(full.getsockname())
+
+            with pytest.raises((CallTimeoutError, InvalidUrlError)) as caught:
+                await client.send(_request(url.format(port=full.getsockname()[1])))
+        await client.close()
+
+        assert "secret" not in "".join(traceback.format_exception(caught.value))
 
     async def test_opens_nothing_after_close(self, client: HttpClient, server: str) -> None:
         await client.close()

@@ -20,7 +20,7 @@ def _reset() -> Iterator[None]:
     structlog.reset_defaults()
     structlog.contextvars.clear_contextvars()
     root = logging.getLogger()
-    root.handlers = [handler for handler in root.handlers if type(handler).__module__ != "callboard.core.logging"]
+    root.handlers = [each for each in root.handlers if not type(each).__module__.startswith("callboard.core.log")]
     root.setLevel(logging.WARNING)
     logging.captureWarnings(capture=False)
 

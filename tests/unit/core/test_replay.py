@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from callboard.core.replay import RecordedAnswers, hash_request
+from callboard.core.replay import BrokenAnswersError, RecordedAnswers, hash_request, read_recording
 
 
 def _write(folder: Path, name: str, *answers: dict[str, Any], workflow: str = "hello", **more: Any) -> Path:
@@ -151,3 +151,44 @@ class TestHashRequest:
 
     def test_true_is_not_one(self) -> None:
         assert hash_request("llm", {"a": True}) != hash_request("llm", {"a": 1})
+
+
+class TestReadRecording:
+    def test_keeps_order_steps_failures_and_what_the_run_had(self, tmp_path: Path) -> None:
+        failed = {"service": "llm", "step": "a#1", "request": {"q": 1}, "error": {"type": "away"}}
+        answered = {**_answer({"q": 1}, {"a": 1}), "step": "a#1"}
+        path = _write(tmp_path, "run", failed, answered, defaults={"model": "m"}, started_at="2026-01-01T00:00:00Z")
+
+        recording = read_recording(path)
+
+        assert [(each.step, each.error, each.response) for each in recording.answers] == [
+            ("a#1", {"type": "away"}, {}),
+            ("a#1", None, {"a": 1}),
+        ]
+        assert (recording.defaults, recording.started_at) == ({"model": "m"}, "2026-01-01T00:00:00Z")
+
+    def test_a_failure_is_no_answer_in_the_folder(self, tmp_path: Path) -> None:
+        _write(tmp_path, "run", {"service": "llm", "request": {"q": 1}, "error": {"type": "away"}})
+
+        assert RecordedAnswers.load(tmp_path).find("llm", {"q": 1}) is None
+        assert RecordedAnswers.load(tmp_path).broken() == ()
+
+    @pytest.mark.parametrize(
+        ("more", "place"),
+        [
+            ({"defaults": []}, "/defaults"),
+            ({"started_at": 5}, "/started_at"),
+            ({"answers": [{"step": 1}]}, "/answers/0"),
+        ],
+        ids=["defaults", "started_at", "an answer"],
+    )
+    def test_says_what_is_wrong(self, tmp_path: Path, more: dict[str, Any], place: str) -> None:
+        with pytest.raises(BrokenAnswersError, match=place):
+            read_recording(_write(tmp_path, "run", **more))
+
+    def test_says_that_it_is_no_json(self, tmp_path: Path) -> None:
+        path = tmp_path / "a.json"
+        path.write_text("{", "utf-8")
+
+        with pytest.raises(BrokenAnswersError, match="no JSON"):
+            read_recording(path)

@@ -25,6 +25,8 @@ class TestRender:
             "callboard_llm_calls",
             "callboard_llm_tokens",
             "callboard_llm_cost_usd",
+            "callboard_service_calls",
+            "callboard_service_cost_usd",
             "callboard_checkpoint_flush_rows",
             "callboard_checkpoint_flush_seconds",
             "callboard_leases_lost",

@@ -11,7 +11,7 @@ from callboard.core.replay import RecordedAnswers
 from callboard.llm.errors import ReplayMissError
 from callboard.llm.port import LLMRequest, Message
 from callboard.llm.pricing import ModelPrices
-from callboard.llm.replay import ReplayProvider, recorded_answer, recorded_request
+from callboard.llm.replay import SERVICE, ReplayProvider, recorded_request, recorded_response
 from callboard.llm.sandbox import SandboxProvider
 
 REQUEST = LLMRequest(model="anthropic/claude-3.5-sonnet", messages=(Message("user", "Hi"),), temperature=0.2)
@@ -84,7 +84,8 @@ class TestRecordedRequest:
 class TestRecordedAnswer:
     async def test_what_it_writes_is_found_again(self, tmp_path: Path) -> None:
         response = await SandboxProvider().generate(REQUEST)
-        content = {"workflow": "w", "origin": "sandbox", "answers": [recorded_answer(REQUEST, response)]}
+        entry = {"service": SERVICE, "request": recorded_request(REQUEST), "response": recorded_response(response)}
+        content = {"workflow": "w", "origin": "sandbox", "answers": [entry]}
         (tmp_path / "w.replay.json").write_text(json.dumps(content), encoding="utf-8")
 
         replayed = await ReplayProvider(RecordedAnswers.load(tmp_path), ModelPrices()).generate(REQUEST)

@@ -3,17 +3,18 @@
 import json
 import os
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
 
 from callboard.workflows.bundles import Bundle
 from callboard.workflows.catalogue import WorkflowCatalogue
-from callboard.workflows.errors import InvalidWorkflowError, WorkflowNotFoundError
-from callboard.workflows.files import WorkflowFileReader
+from callboard.workflows.errors import InvalidPromptError, InvalidWorkflowError, WorkflowNotFoundError
+from callboard.workflows.files import BundleCheck, WorkflowFileReader, WorkflowFolders
 from callboard.workflows.findings import Severity, WorkflowFinding
+from callboard.workflows.prompts import PromptSource
 
 
 class Folder:
@@ -27,7 +28,10 @@ class Folder:
     def catalogue(self, **options: Any) -> WorkflowCatalogue:
         options.setdefault("look_seconds", 0)
         checks = {"check": options.pop("check")} if "check" in options else {}
-        reader = WorkflowFileReader(self.root / "prompts", self.root / "markdown_schemas", **checks)
+        reader = WorkflowFileReader(
+            WorkflowFolders(prompts_dir=self.root / "prompts", markdown_schemas_dir=self.root / "markdown_schemas"),
+            **checks,
+        )
         return WorkflowCatalogue(self.root / "definitions", reader, **options)
 
     def write(self, path: str, content: object) -> Path:
@@ -81,13 +85,14 @@ class TestGet:
     def test_tells_what_is_wrong_with_a_broken_one(self, folder: Folder) -> None:
         folder.define("hello", {"id": "a", "typ": "llm"})
 
-        with pytest.raises(InvalidWorkflowError, match=r'The workflow "hello" is not valid: 2 errors') as caught:
+        with pytest.raises(InvalidWorkflowError, match=r'The workflow "hello" is not valid: 1 error') as caught:
             folder.catalogue().get("hello")
-        assert {each.pointer for each in caught.value.findings} == {"/steps/0/type", "/steps/0/typ"}
+        assert {each.pointer for each in caught.value.findings} == {"/steps/0/typ"}
         assert {each.file for each in caught.value.findings} == {"hello.json"}
 
     def test_works_without_any_folder(self, tmp_path: Path) -> None:
-        catalogue = WorkflowCatalogue(tmp_path / "x", WorkflowFileReader(tmp_path / "y", tmp_path / "z"))
+        folders = WorkflowFolders(prompts_dir=tmp_path / "y", markdown_schemas_dir=tmp_path / "z")
+        catalogue = WorkflowCatalogue(tmp_path / "x", WorkflowFileReader(folders))
 
         assert catalogue.names() == []
         with pytest.raises(WorkflowNotFoundError, match="No workflow is loaded"):
@@ -107,7 +112,7 @@ class TestBroken:
         (finding,) = broken.findings
         assert (broken.name, broken.path.name) == ("broken", "broken.json")
         assert (finding.code, finding.line, finding.column) == ("not_json", 2, 13)
-        assert finding.describe().startswith("broken.json:2:13: The workflow file is no valid JSON: ")
+        assert finding.describe().startswith("broken.json:2:13: A comma too many.")
 
     @pytest.mark.parametrize(
         ("content", "code"),
@@ -285,7 +290,7 @@ class TestBundleFor:
                 markdown_step(schema="list"), "/steps/0/config/config/schema", "holds no JSON object", id="list"
             ),
             pytest.param(
-                markdown_step(schema="bad"), "/steps/0/config/config/schema", "bad.json:1:2", id="broken schema"
+                markdown_step(schema="bad"), "/steps/0/config/config/schema", "bad.json:1:1", id="broken schema"
             ),
         ],
     )
@@ -306,16 +311,15 @@ class TestBundleFor:
 
 class TestCheckHook:
     @pytest.fixture
-    def check(self) -> Callable[[Bundle], Sequence[WorkflowFinding]]:
-        def find(bundle: Bundle) -> list[WorkflowFinding]:
+    def check(self) -> BundleCheck:
+        def find(bundle: Bundle, prompts: PromptSource) -> list[WorkflowFinding]:
+            del prompts
             severity = Severity.ERROR if bundle.definition["name"] == "bad" else Severity.WARNING
             return [WorkflowFinding(pointer="/outputs", message="Hm.", severity=severity)]
 
         return find
 
-    def test_decides_what_can_be_submitted(
-        self, folder: Folder, check: Callable[[Bundle], Sequence[WorkflowFinding]]
-    ) -> None:
+    def test_decides_what_can_be_submitted(self, folder: Folder, check: BundleCheck) -> None:
         folder.define("good")
         folder.define("bad")
 
@@ -325,10 +329,41 @@ class TestCheckHook:
         assert [each.name for each in catalogue.broken()] == ["bad"]
 
     def test_does_not_tell_twice_what_is_known(self, folder: Folder) -> None:
-        folder.define("hello", llm_step(prompt_template="gone.md", cache_ttl=5))
+        folder.define("hello", llm_step(prompt_template="gone.md", error_mode="default"))
         place = "/steps/0/config/prompt_template"
-        again = [WorkflowFinding(pointer=place, message="Not in the bundle.")]
 
-        (broken,) = folder.catalogue(check=lambda _: again).broken()
+        def read_again(bundle: Bundle, prompts: PromptSource) -> Sequence[WorkflowFinding]:
+            with pytest.raises(InvalidPromptError) as caught:
+                prompts.read("gone.md")
+            return [WorkflowFinding(pointer=place, message=caught.value.message, code="prompt_not_found")]
 
-        assert [each.pointer for each in broken.findings] == [place, "/steps/0/config/cache_ttl"]
+        (broken,) = folder.catalogue(check=read_again).broken()
+
+        assert [each.pointer for each in broken.findings] == [place, "/steps/0/config/error_mode"]
+
+
+class TestBuiltInMarkdownSchemas:
+    STEP: ClassVar[dict[str, Any]] = {
+        "id": "a",
+        "type": "transform",
+        "config": {
+            "operation": "markdown_to_json",
+            "input": "${input.text}",
+            "config": {"schema": "emergency_contacts"},
+        },
+    }
+
+    def test_serve_a_folder_that_has_none(self, folder: Folder) -> None:
+        folder.define("hello", self.STEP)
+
+        bundle = folder.catalogue().bundle_for("hello", {})
+
+        assert set(bundle.markdown_schemas) == {"emergency_contacts"}
+
+    def test_yield_to_a_file_of_the_same_name(self, folder: Folder) -> None:
+        folder.define("hello", self.STEP)
+        folder.write("markdown_schemas/emergency_contacts.json", {"sections": []})
+
+        bundle = folder.catalogue().bundle_for("hello", {})
+
+        assert bundle.markdown_schemas == {"emergency_contacts": {"sections": []}}

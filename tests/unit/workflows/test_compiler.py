@@ -48,7 +48,7 @@ class TestCompileWorkflow:
             ("/steps/3/config/steps/0/id", "duplicate_id"),
             ("/steps/3/config/steps/0/config/value", "invalid_reference"),
             ("/outputs/x/0", "unknown_step"),
-            ("/input_schema", "invalid_schema"),
+            ("/input_schema/type", "invalid_schema"),
         }
 
     def test_looks_at_the_steps_of_a_file_whose_top_cannot_be_read(self) -> None:

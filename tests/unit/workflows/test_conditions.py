@@ -195,6 +195,52 @@ class TestMacros:
             compile_expression(text)
 
 
+class TestTextFunctions:
+    @pytest.mark.parametrize(
+        ("text", "expected"),
+        [
+            pytest.param("input.tier.lower()", "pro", id="lower"),
+            pytest.param("input.tags.map(t, t.upper())", ["A", "B"], id="upper in a macro"),
+            pytest.param("upper(input.tags[0]) == 'A'", True, id="as a function"),
+            pytest.param("' ada  b '.strip().title()", "Ada  B", id="one after the other"),
+            pytest.param("'\t a '.trim()", "a", id="trim"),
+            pytest.param("'\u00fc a'.upper()", "\u00dc A", id="any letters"),
+            pytest.param("'\u00fc a'.upperAscii() + 'A'.lowerAscii()", "\u00fc Aa", id="only ASCII"),
+            pytest.param("input.nothing != null && input.nothing.upper() == 'A'", False, id="guarded null"),
+            pytest.param('${input.nothing ?? "none"}.upper()', "NONE", id="default"),
+        ],
+    )
+    def test_give_texts(self, scope: Scope, text: str, expected: JsonValue) -> None:
+        assert evaluate(text, scope) == expected
+
+    @pytest.mark.parametrize(
+        ("text", "problem"),
+        [
+            pytest.param(
+                "input.nothing.upper() == 'A'",
+                'upper() takes text, and got null; give a default: ${path ?? ""}.',
+                id="null",
+            ),
+            pytest.param(
+                "input.n.strip() == ''",
+                "strip() takes text, and got a whole number; string(x) makes text of others.",
+                id="number",
+            ),
+            pytest.param("input.tier.upper(1)", "upper() takes one text and nothing else", id="two values"),
+            pytest.param(
+                "input.tags.map(t, input.n.upper())", "upper() takes text, and got a whole number", id="macro"
+            ),
+            pytest.param("input.zip.upper() == 'A'", '"zip" is not in input', id="missing key"),
+        ],
+    )
+    def test_tell_what_they_cannot_take(
+        self, scope: Scope, text: str, problem: str, capfd: pytest.CaptureFixture[str]
+    ) -> None:
+        with pytest.raises(ConditionError, match=re.escape(problem)):
+            evaluate(text, scope)
+        assert capfd.readouterr() == ("", "")
+
+
 class TestErrors:
     @pytest.mark.parametrize(
         ("text", "problem"),
@@ -210,7 +256,11 @@ class TestErrors:
             pytest.param("input.tier > 1", "types that do not fit (input.tier is text)", id="wrong type"),
             pytest.param("input.n + input.half > 1", "needs double(x)", id="mixed arithmetic"),
             pytest.param("input.n + 2.5 > 1", "needs double(x)", id="mixed arithmetic with a literal"),
-            pytest.param("size(input.nothing) == 0", "size(...) does not take values of such types", id="size of null"),
+            pytest.param(
+                "size(input.nothing) == 0", "input.nothing is null; write ${input.nothing ?? []}", id="size of null"
+            ),
+            pytest.param("size(input.n) == 0", "size() takes text, a list or an object", id="size of a number"),
+            pytest.param("size(input.n + 1) == 0", "size(...) does not take values of such types", id="size of a sum"),
             pytest.param("input.tier.contains(1)", "contains(...) does not take values", id="wrong argument"),
             pytest.param("input.rows.all(r, r.zip == 1)", "there is no key 'zip'", id="key of an item"),
             pytest.param("input.tags[index + 7] == 'x'", "out of bounds: 8", id="computed index"),
@@ -245,8 +295,8 @@ class TestCompileExpression:
         ("text", "problem", "position"),
         [
             pytest.param("input.n >", "ends too early", 8, id="unfinished"),
-            pytest.param("(input.n > 1", "missing ')'", None, id="open parenthesis"),
-            pytest.param("input.n > 1)", "extraneous", 11, id="parenthesis too many"),
+            pytest.param("(input.n > 1", "this ( is never closed", 0, id="open parenthesis"),
+            pytest.param("input.n > 1)", "this ) closes nothing", 11, id="parenthesis too many"),
             pytest.param("input.a and input.b", '"and" is written &&', 8, id="and"),
             pytest.param("not input.a", '"not" is written !', 0, id="not"),
             pytest.param("input.a == True", '"True" is written true', None, id="True"),
@@ -261,6 +311,16 @@ class TestCompileExpression:
             pytest.param('"${input.a" == "x"', "expected }", 0, id="open reference inside quotes"),
             pytest.param(r'"\n${input.a}" == "x"', "write it outside", 0, id="reference beside a backslash"),
             pytest.param("${secrets.TOKEN} == 'x'", "cannot read secrets", None, id="secret"),
+            pytest.param("not (input.n == 1)", "write !(x)", 0, id="not before a bracket"),
+            pytest.param("'a' not in input.tags", '"not in" is written !(item in list)', 4, id="not in"),
+            pytest.param("input.n is null", '"is" is written ==', 8, id="is"),
+            pytest.param("input.tier contains 'P'", '"contains" is written text.contains(part)', 11, id="contains"),
+            pytest.param("'P' contains 'P'", '"contains" is written text.contains(part)', 4, id="contains of a text"),
+            pytest.param(
+                "input.tier.contains('P') and (input.n)", '"and" is written &&', 25, id="the method contains is none"
+            ),
+            pytest.param("contains(input.tier, 'P') and (input.n)", '"and" is', 26, id="the function contains is none"),
+            pytest.param("input.tier.uper()", 'no function "uper". Did you mean "upper"?', 11, id="function of texts"),
             pytest.param("secrets.TOKEN == 'x'", "cannot read secrets", None, id="secret by path"),
             pytest.param("", "not empty", None, id="empty"),
             pytest.param("// only a comment", "it is empty", None, id="comment only"),

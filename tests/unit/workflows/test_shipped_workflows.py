@@ -2,44 +2,27 @@
 
 import json
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
 import pytest
 
-from callboard.core.json_values import JsonValue
 from callboard.core.replay import RecordedAnswers
 from callboard.integrations.errors import ServiceUnavailableError
 from callboard.integrations.google_places_parameters import METHODS
 from callboard.integrations.google_places_replay import ReplayPlaces
-from callboard.integrations.google_places_sandbox import SandboxPlaces
-from callboard.integrations.port import ExternalService, ServiceResult
-from callboard.integrations.registry import ServiceRegistry
-from callboard.llm.client import LLMClient
-from callboard.llm.port import Provider
+from callboard.integrations.port import ServiceResult
 from callboard.llm.pricing import ModelPrices
 from callboard.llm.replay import ReplayProvider
 from callboard.llm.sandbox import SandboxProvider
-from callboard.workflows.catalogue import WorkflowCatalogue
-from callboard.workflows.compiler import CompiledWorkflow, compile_workflow
-from callboard.workflows.engine import Engine
 from callboard.workflows.errors import RunFailedError
-from callboard.workflows.files import WorkflowFileReader
 from callboard.workflows.memory import MemoryCheckpointer
-from callboard.workflows.steps.external_api import ExternalApiStep
-from callboard.workflows.steps.llm import LLMStep
-from callboard.workflows.steps.parallel import ParallelStep
 from callboard.workflows.steps.registry import StepRegistry
-from callboard.workflows.steps.transform import TransformStep
-from callboard.workflows.transforms.extract_fields import ExtractFields
-from callboard.workflows.transforms.join import Join
-from callboard.workflows.transforms.markdown_to_json import MarkdownToJson
-from callboard.workflows.transforms.registry import TransformRegistry
-from callboard.workflows.transforms.template import Template
+from tests.fixtures.shipped_workflows import WORKFLOWS, catalogue_of, compiled, registry_of, run, sample
 
-WORKFLOWS = Path(__file__).parents[3] / "workflows"
-MODEL = "anthropic/claude-3.5-sonnet"  # the recorded answers are to requests for it
-CONTEXT = {"job_id": "1", "workflow": "w", "user_id": None, "started_at": "2026-01-01T00:00:00Z"}
+SAMPLES = {
+    "emergency_contacts": "emergency_contacts.seattle.json",
+    "hello": "hello.json",
+}
 
 
 class Unreachable:
@@ -65,47 +48,6 @@ def replaying(answers: RecordedAnswers) -> StepRegistry:
     return registry_of(ReplayProvider(answers, ModelPrices()), ReplayPlaces(answers))
 
 
-def registry_of(provider: Provider, places: ExternalService) -> StepRegistry:
-    transforms = TransformRegistry([ExtractFields(), Join(), MarkdownToJson(), Template()])
-    return StepRegistry(
-        [
-            LLMStep(LLMClient([provider])),
-            ExternalApiStep(ServiceRegistry([places])),
-            ParallelStep(),
-            TransformStep(transforms),
-        ]
-    )
-
-
-def catalogue_of(registry: StepRegistry) -> WorkflowCatalogue:
-    reader = WorkflowFileReader(
-        WORKFLOWS / "prompts",
-        WORKFLOWS / "markdown_schemas",
-        check=lambda bundle: compile_workflow(bundle, registry).warnings,
-    )
-    return WorkflowCatalogue(WORKFLOWS / "definitions", reader)
-
-
-def compiled(name: str, registry: StepRegistry, *, provider: str = "replay") -> CompiledWorkflow:
-    defaults = {"provider": provider, "model": MODEL, "model_aliases": {}}
-    return compile_workflow(catalogue_of(registry).bundle_for(name, defaults), registry)
-
-
-def sample(name: str) -> dict[str, Any]:
-    read: dict[str, Any] = json.loads((WORKFLOWS / "inputs" / name).read_text())
-    return read
-
-
-async def run(workflow: CompiledWorkflow, input_data: JsonValue, checkpointer: MemoryCheckpointer) -> JsonValue:
-    return await Engine().run(
-        workflow,
-        input_data=input_data,
-        context=CONTEXT,
-        checkpointer=checkpointer,
-        context_for=checkpointer.context_for,
-    )
-
-
 async def no_sleep(_: float) -> None:
     """Retries need not be waited for."""
 
@@ -115,18 +57,14 @@ class TestFiles:
         catalogue = catalogue_of(replaying)
 
         assert catalogue.broken() == []
-        assert catalogue.names() == ["emergency_contacts", "hello"]
-        assert [loaded.warnings for loaded in catalogue.list()] == [(), ()]
+        assert catalogue.names() == list(SAMPLES)
+        assert [loaded.warnings for loaded in catalogue.list()] == [()] * len(SAMPLES)
 
-    @pytest.mark.parametrize(
-        ("name", "file"),
-        [("emergency_contacts", "emergency_contacts.seattle.json"), ("hello", "hello.json")],
-        ids=["emergency_contacts", "hello"],
-    )
+    @pytest.mark.parametrize(("name", "file"), SAMPLES.items(), ids=SAMPLES)
     def test_have_a_sample_input_that_fits(self, replaying: StepRegistry, name: str, file: str) -> None:
         assert list(compiled(name, replaying).validate_input(sample(file))) == []
 
-    @pytest.mark.parametrize("name", ["emergency_contacts", "hello"])
+    @pytest.mark.parametrize("name", SAMPLES)
     def test_have_answers_that_say_where_they_come_from(self, answers: RecordedAnswers, name: str) -> None:
         assert answers.broken() == ()
         assert answers.has_answers_for(name)
@@ -211,7 +149,7 @@ class TestEmergencyContacts:
         assert checkpointer.records["analysis"].outcome == "succeeded"
 
     async def test_runs_without_any_key(self) -> None:
-        registry = registry_of(SandboxProvider(), SandboxPlaces())
+        registry = registry_of(SandboxProvider())
         checkpointer = MemoryCheckpointer()
 
         outputs = await run(
@@ -235,7 +173,7 @@ class TestEmergencyContacts:
             assert way_out in caught.value.error["message"]
 
     async def test_needs_no_more_than_a_place_and_a_scenario(self) -> None:
-        registry = registry_of(SandboxProvider(), SandboxPlaces())
+        registry = registry_of(SandboxProvider())
         workflow = compiled("emergency_contacts", registry, provider="sandbox")
         least = {"formData": {"location": {"city": "Oslo", "lat": 59.91, "lng": 10.75}}, "scenarios": ["flood"]}
 

@@ -10,18 +10,21 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from decimal import Decimal
 from enum import StrEnum
-from typing import Any, NoReturn, Protocol, TypeAlias, TypeVar
+from typing import Annotated, Any, NoReturn, Protocol, TypeAlias, TypeVar
 
-from pydantic import BaseModel
+from pydantic import BaseModel, WithJsonSchema
 
 from callboard.core.errors import TemporaryError
 from callboard.core.json_values import JsonValue
 from callboard.workflows.conditions import Condition, ConditionText, Expression
 from callboard.workflows.definition import DEFAULT_CALL_SECONDS, ErrorMode, RetryPolicy
 from callboard.workflows.prompts import Prompt
-from callboard.workflows.references import Scope, StepView, Template
+from callboard.workflows.references import Reference, Scope, StepView, Template
 
 CHOICE_SUFFIX = "?"  # `path?` is the journal row of what a container chose, written before its first child
+
+STEPS_MARK: dict[str, Any] = {"x-callboard": "step"}  # where models say this, the format's schema has a step
+StepList: TypeAlias = Annotated[list[Any], WithJsonSchema({"type": "array", "items": STEPS_MARK})]
 
 ConfigT = TypeVar("ConfigT", bound=BaseModel)
 ConfigModel: TypeAlias = type[BaseModel]  # kinds have an attribute `type`, which hides the builtin
@@ -150,6 +153,11 @@ class StepContext(Protocol):
     def job_id(self) -> str: ...
 
     @property
+    def tenant_id(self) -> str:
+        """Whose job it is: what is kept for one tenant is never shown to another."""
+        ...
+
+    @property
     def path(self) -> str: ...
 
     async def call_once(self, perform: Callable[[], Awaitable[PaidCall]]) -> JsonValue:
@@ -166,6 +174,13 @@ class StepContext(Protocol):
 
     def resolve_secret(self, name: str) -> str:
         """Return the secret `name` from settings. Raises: PermanentError, naming it, when there is none."""
+        ...
+
+    def note_text(self, text: str) -> None:
+        """Tell whoever watches that the answer under way has grown by `text`. Never waits; may be dropped.
+
+        A call that is made again (a retry, a re-ask) begins with nothing.
+        """
         ...
 
 
@@ -218,11 +233,17 @@ class StepSequence:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CompiledStep:
-    """One step of a file, ready to run as often as wanted. `sequences` are those inside it, loops too."""
+    """One step of a file, ready to run as often as wanted. `sequences` are those inside it, loops too.
+
+    `reads` are the paths that its own config reads, those of its `when` and of the steps inside it left out.
+    """
 
     id: str
     type: str
     body: "StepBody"
+    display_name: str | None = None
+    pointer: str = ""  # of the step in its file
+    reads: tuple[Reference, ...] = ()
     is_container: bool = False
     when: Condition | None = None
     error_mode: ErrorMode = ErrorMode.FAIL
@@ -277,6 +298,14 @@ class StepBody(ABC):
         """Return what the names in the step's `outputs` stand for: the whole output, unless a kind says else."""
         return output
 
+    def is_for_its_output(self) -> bool:
+        """Return whether the step does nothing but give its output, so that not to read it is a mistake."""
+        return False
+
+    def output_shape(self) -> Mapping[str, Any]:
+        """Return the JSON Schema of what `run` gives, as far as the file tells it: what references are checked by."""
+        return {}
+
 
 class StepCompiler(Protocol):
     """What a kind may ask while one step of a file is compiled. Mistakes are collected, not raised.
@@ -306,10 +335,8 @@ class StepCompiler(Protocol):
         """Return `raw`, which stands at `place`, read by `model`. As `config` otherwise."""
         ...
 
-    def check(
-        self, raw: Mapping[str, Any], model: type[BaseModel], *place: str | int, codes: Collection[str] | None = None
-    ) -> None:
-        """Report what `model` refuses of `raw`; with `codes`, only findings of those (unknown_field, missing_field)."""
+    def check(self, raw: Mapping[str, Any], model: type[BaseModel], *place: str | int) -> None:
+        """Report what `model` refuses of `raw`, but nothing of a value that references are still to bring."""
         ...
 
     def template(
@@ -337,6 +364,10 @@ class StepCompiler(Protocol):
 
     def report(self, message: str, *place: str | int, code: str) -> None:
         """Note a mistake at `place`."""
+        ...
+
+    def warn(self, message: str, *place: str | int, code: str) -> None:
+        """Note what is doubtful at `place`, and keeps the step from nothing."""
         ...
 
     def refuse(self, message: str, *place: str | int, code: str) -> NoReturn:

@@ -1,15 +1,17 @@
 """The `conditional` step: one branch of several, chosen by a condition. `wiring` hands it to the registry."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, ConfigDict, Field
 
 from callboard.core.json_values import JsonValue
 from callboard.workflows.conditions import Condition
+from callboard.workflows.config_rules import RuledConfig
 from callboard.workflows.references import Scope
-from callboard.workflows.steps.base import ConfigModel, StepBody, StepCompiler, StepExecution, StepSequence
+from callboard.workflows.steps.base import ConfigModel, StepBody, StepCompiler, StepExecution, StepList, StepSequence
+from callboard.workflows.steps.foresight import Foreseen, ForeseenBranch, ForeseenChoice, IsKnown
 
 IF_TRUE, IF_FALSE, DEFAULT = "if_true", "if_false", "default"
 
@@ -19,26 +21,34 @@ class ConditionalCase(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
 
-    when: str | bool
-    steps: list[Any]
+    when: str | bool = Field(description="A CEL condition over input, steps and context.")
+    steps: StepList = Field(description="Steps to run when it holds.")
 
 
-class ConditionalConfig(BaseModel):
+class ConditionalConfig(RuledConfig):
     """`condition` with `if_true` and `if_false`, or `cases` with `default`."""
 
     model_config = ConfigDict(extra="forbid")
 
     condition: str | bool | None = Field(None, description="A CEL condition over input, steps and context.")
-    if_true: list[Any] = Field(default_factory=list, description="Steps to run when the condition holds.")
-    if_false: list[Any] = Field(default_factory=list, description="Steps to run when it does not.")
+    if_true: StepList = Field(default_factory=list, description="Steps to run when the condition holds.")
+    if_false: StepList = Field(default_factory=list, description="Steps to run when it does not.")
     cases: list[ConditionalCase] | None = Field(None, description="The first whose `when` holds is taken.")
-    default: list[Any] = Field(default_factory=list, description="Steps to run when no case holds.")
+    default: StepList = Field(default_factory=list, description="Steps to run when no case holds.")
 
-    @model_validator(mode="after")
-    def _one_form(self) -> "ConditionalConfig":
-        if (self.condition is None) == (self.cases is None):
-            raise ValueError("give either condition (with if_true, if_false) or cases (with default)")
-        return self
+    @classmethod
+    def broken_rules(cls, given: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+        """Yield where both forms are mixed, and where there is neither, or no step in it."""
+        for name in (IF_TRUE, IF_FALSE, "condition"):
+            if given.get("cases") is not None and given.get(name) is not None:
+                yield name, f'"{name}" does not go with "cases": give condition with if_true and if_false, or cases.'
+                return
+        if given.get("cases") is None and given.get("condition") is None:
+            yield "", "Give a condition (with if_true, if_false), or cases (with default)."
+        elif given.get("cases") == []:
+            yield "cases", 'There is no case in it: write [{"when": ..., "steps": [...]}, ...].'
+        elif given.get("cases") is None and DEFAULT in given:
+            yield DEFAULT, '"default" goes with "cases"; beside "condition" it is called "if_false".'
 
 
 class ConditionalStep:
@@ -53,13 +63,20 @@ class ConditionalStep:
         for name in (IF_TRUE, IF_FALSE, DEFAULT):
             branches[name] = _branch(step, raw.get(name), name, place=(name,))
         conditions: list[tuple[Condition, str]] = []
-        for index, case in enumerate(_cases(raw)):
+        cases = _cases(raw)
+        for index, case in enumerate(cases):
             name = f"cases[{index}]"
             branches[name] = _branch(step, case.get("steps"), name, place=("cases", index, "steps"))
             conditions.append((step.condition(case.get("when", True), "cases", index, "when"), name))
+            if case.get("when") is True and (index < len(cases) - 1 or branches[DEFAULT].steps):
+                message = "This case always holds: no case behind it, nor default, is ever taken."
+                step.warn(message, "cases", index, "when", code="constant_condition")
         if raw.get("condition") is not None:
             conditions.append((step.condition(raw["condition"], "condition"), IF_TRUE))
         config = step.config(ConditionalConfig)
+        if not any(raw.get(name) for name in (IF_TRUE, IF_FALSE, DEFAULT)) and not cases:
+            message = 'There is no step in any branch: write "if_true": [...], or "if_false": [...], or both.'
+            step.refuse(message, code="shape")
         otherwise = DEFAULT if config.condition is None else IF_FALSE
         return _Choice(conditions=tuple(conditions), otherwise=otherwise, branches=branches)
 
@@ -69,6 +86,19 @@ class _Choice(StepBody):
     conditions: tuple[tuple[Condition, str], ...]
     otherwise: str
     branches: Mapping[str, StepSequence]
+
+    def foresee(self, scope: Scope, is_known: IsKnown) -> Foreseen:
+        return ForeseenChoice(tuple(self._foresee_branches(scope, is_known)))
+
+    def _foresee_branches(self, scope: Scope, is_known: IsKnown) -> Iterator[ForeseenBranch]:
+        is_reached: bool | None = True  # None: hangs on a condition before it
+        for condition, branch in self.conditions:
+            holds = condition.decide(scope, is_known) if is_reached is not False else False
+            is_taken = is_reached if holds is True else holds
+            yield ForeseenBranch(sequence=self.branches[branch], condition=condition.text, is_taken=is_taken)
+            if holds is not False:
+                is_reached = False if holds else None
+        yield ForeseenBranch(sequence=self.branches[self.otherwise], condition=None, is_taken=is_reached)
 
     async def run(self, execution: StepExecution) -> JsonValue:
         chosen = await execution.children.choose(lambda: self._decide(execution.scope))

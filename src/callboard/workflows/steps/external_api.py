@@ -1,39 +1,65 @@
-"""The `external_api` step: one call of an outside service. `wiring` hands it to the registry."""
+"""The `external_api` step: one call of an outside service. `workbench` hands it to the registry."""
 
-import asyncio
-from collections.abc import Callable
+import time
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from pydantic import AliasChoices, BaseModel, ConfigDict, Field
 
+from callboard.core.cache import MAX_TTL_SECONDS, AnswerCache, cache_key
 from callboard.core.errors import StepError
 from callboard.core.json_values import JsonValue
 from callboard.integrations.errors import UnknownServiceError
-from callboard.integrations.port import ExternalService, ServiceResult, suggest_name
+from callboard.integrations.guarded import GuardedService
+from callboard.integrations.port import ServiceResult, suggest_name
 from callboard.integrations.registry import ServiceRegistry
-from callboard.workflows.references import Template
+from callboard.workflows.references import Scope, Template
 from callboard.workflows.steps.base import (
     ConfigModel,
     PaidCall,
     StepBody,
     StepCompiler,
     StepExecution,
-    StepTimeoutError,
-    UsageRecord,
 )
-from callboard.workflows.steps.redaction import redact
+from callboard.workflows.steps.external_api_answers import (
+    build_kept_usage,
+    build_usage,
+    is_success,
+    journal_kept_result,
+    journal_result,
+)
+from callboard.workflows.steps.foresight import Foreseen, ForeseenServiceCall, IsKnown
+from callboard.workflows.steps.redaction import PLACEHOLDER, UsedSecrets
+
+WRITING_METHODS = frozenset({"post", "put", "patch", "delete", "request"})  # called for what they do, too
+OUTPUT_SHAPE: Mapping[str, Any] = {
+    "type": "object",
+    "properties": {
+        "data": {},
+        "cached": {"type": "boolean"},
+        "status_code": {"type": "integer"},
+        "duration_ms": {"type": "integer"},
+    },
+    "additionalProperties": False,
+}
 
 
 class ExternalApiConfig(BaseModel):
     """Which method of which service is called, and with what."""
 
-    model_config = ConfigDict(extra="forbid")
+    model_config = ConfigDict(extra="forbid", strict=True)
 
-    service: str
-    method: str = Field(validation_alias=AliasChoices("method", "operation"))
-    parameters: dict[str, Any] = Field(default_factory=dict, description="With references; ${secrets.NAME} too.")
-    cache_ttl: int = Field(0, ge=0, description="Seconds for which an answer is kept; 0: not at all.")
+    service: str = Field(description="Which service is called.")
+    method: str = Field(
+        validation_alias=AliasChoices("method", "operation"), description="Which of its methods; also `operation`."
+    )
+    parameters: dict[str, Any] = Field(
+        default_factory=dict, description="What the method takes, with references; ${secrets.NAME} too."
+    )
+    cache_ttl: int = Field(
+        0, ge=0, le=MAX_TTL_SECONDS, description="Seconds for which an answer is kept; 0: not at all."
+    )
 
 
 class ExternalApiStep:
@@ -43,8 +69,10 @@ class ExternalApiStep:
     config_model: ConfigModel = ExternalApiConfig
     is_container = False
 
-    def __init__(self, services: ServiceRegistry) -> None:
+    def __init__(self, services: ServiceRegistry, cache: AnswerCache | None = None) -> None:
+        """`cache` keeps answers for steps with a `cache_ttl`; left out, in this kind's own memory."""
         self._services = services
+        self._cache = cache or AnswerCache()
 
     def compile(self, step: StepCompiler) -> StepBody:
         parameters = step.template(step.raw.get("parameters", {}), "parameters", allows_secrets=True)
@@ -57,86 +85,78 @@ class ExternalApiStep:
         if model is None:
             message = f'{service.name} has no method "{config.method}". {suggest_name(config.method, service.methods)}'
             step.refuse(message, "method" if "method" in step.raw else "operation", code="unknown_method")
-        # what references bring is not known yet, but which parameters there are is
-        codes = None if parameters.is_constant else ("unknown_field", "missing_field")
-        step.check(config.parameters, model, "parameters", codes=codes)
-        return _Call(service=service, method=config.method, parameters=parameters)
+        step.check(config.parameters, model, "parameters")
+        return _Call(
+            service=service,
+            method=config.method,
+            parameters=parameters,
+            cache=self._cache,
+            cache_ttl=config.cache_ttl,
+        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Call(StepBody):
-    service: ExternalService
+    service: GuardedService
     method: str
     parameters: Template
+    cache: AnswerCache
+    cache_ttl: int
+
+    def is_for_its_output(self) -> bool:
+        return self.method not in WRITING_METHODS
+
+    def output_shape(self) -> Mapping[str, Any]:
+        return OUTPUT_SHAPE
+
+    def foresee(self, scope: Scope, is_known: IsKnown) -> Foreseen:
+        del is_known
+        return ForeseenServiceCall(
+            service=self.service.name,
+            provider=self.service.provider,
+            method=self.method,
+            parameters=self.parameters.render(scope, secrets=lambda _: PLACEHOLDER),
+            may_be_kept=self.cache_ttl > 0,
+        )
 
     async def run(self, execution: StepExecution) -> JsonValue:
         return await execution.context.call_once(lambda: self._perform(execution))
 
     async def _perform(self, execution: StepExecution) -> PaidCall:
-        used_secrets = _UsedSecrets(execution.context.resolve_secret)
+        used_secrets = UsedSecrets(execution.context.resolve_secret)
         try:
             parameters = self.parameters.render(execution.scope, secrets=used_secrets.resolve)
-            result = await self._call(parameters, execution.timeout_seconds)
+            if self.cache_ttl:
+                return await self._call_unless_kept(execution, parameters, used_secrets)
+            result = await self.service.call(self.method, parameters, timeout_seconds=execution.timeout_seconds)
         except StepError as error:
             raise used_secrets.without(error) from None
+        return self._paid(result, execution, used_secrets)
+
+    async def _call_unless_kept(
+        self, execution: StepExecution, parameters: dict[str, Any], used_secrets: UsedSecrets
+    ) -> PaidCall:
+        """Return the kept answer to an equal call, or make the call and keep its answer as the journal has it."""
+        started = time.monotonic()
+        tenant_id, key = execution.context.tenant_id, self._key(parameters)
+        async with self.cache.turn(
+            tenant_id, key, ttl_seconds=self.cache_ttl, wait_seconds=execution.timeout_seconds
+        ) as kept:
+            if kept is None:
+                result = await self.service.call(self.method, parameters, timeout_seconds=execution.timeout_seconds)
+                paid = self._paid(result, execution, used_secrets)
+                if is_success(result):
+                    self.cache.keep(tenant_id, key, paid.value, ttl_seconds=self.cache_ttl)
+                return paid
+        value = journal_kept_result(kept, duration_ms=round((time.monotonic() - started) * 1000))
+        return PaidCall(value=value, usage=build_kept_usage(self.service, self.method, value, execution.step_id))
+
+    def _key(self, parameters: dict[str, Any]) -> str:
+        # who really answers is a part of it: what the sandbox made up is not served once there is a key
+        return cache_key(self.service.name, self.service.provider, self.method, parameters)
+
+    def _paid(self, result: ServiceResult, execution: StepExecution, used_secrets: UsedSecrets) -> PaidCall:
         return PaidCall(
-            value={
-                "data": redact(result.data, used_secrets.values),
-                "cached": result.cached,
-                "status_code": result.status_code,
-                "duration_ms": result.duration_ms,
-            },
-            usage=self._usage(result, execution.step_id),
+            value=journal_result(result, used_secrets.values),
+            usage=build_usage(self.service, self.method, result, execution.step_id),
         )
-
-    async def _call(self, parameters: dict[str, Any], timeout_seconds: float) -> ServiceResult:
-        try:
-            async with asyncio.timeout(timeout_seconds):
-                return await self.service.call(self.method, parameters)
-        except TimeoutError:
-            raise StepTimeoutError(
-                f"{self.service.name}.{self.method} did not answer within {timeout_seconds:g} s (timeout_seconds)."
-            ) from None
-
-    def _usage(self, result: ServiceResult, task_name: str) -> UsageRecord:
-        price = result.cost.price
-        return UsageRecord(
-            service=self.service.name,
-            provider=self.service.provider,
-            model=self.method,
-            task_name=task_name,
-            input_units=result.units,
-            output_units=0,
-            cost_usd=result.cost.usd,
-            duration_ms=result.duration_ms,
-            metadata={
-                "price_source": result.cost.source,
-                "price_id": result.cost.price_id,
-                "call_usd": None if price is None else str(price.call_usd),
-                "input_usd": None if price is None else str(price.input_usd),
-                "status_code": result.status_code,
-                "cached": result.cached,
-            },
-        )
-
-
-class _UsedSecrets:
-    """The secrets that one call was given: nothing that comes back from it may show them."""
-
-    def __init__(self, resolve: Callable[[str], str]) -> None:
-        self._resolve = resolve
-        self.values: set[str] = set()
-
-    def resolve(self, name: str) -> str:
-        value = self._resolve(name)
-        self.values.add(value)
-        return value
-
-    def without(self, error: StepError) -> StepError:
-        """Return `error` with no secret in its message, its details or its causes."""
-        if self.values:
-            error.message = redact(error.message, self.values)
-            error.args = (error.message,)
-            error.details = redact(error.details, self.values)
-            error.__cause__ = error.__context__ = None
-        return error

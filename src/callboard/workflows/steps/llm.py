@@ -6,22 +6,21 @@ from typing import Any
 
 from pydantic import ValidationError
 
+from callboard.core.cache import AnswerCache
 from callboard.core.errors import Finding, PermanentError
 from callboard.core.json_values import JsonValue
 from callboard.llm.client import Candidate, LLMClient
+from callboard.llm.json_answers import NotJsonError, read_json_answer
 from callboard.llm.port import LLMRequest, Message
 from callboard.llm.pricing import resolve_alias
+from callboard.workflows.findings import parts_of
 from callboard.workflows.json_schemas import InvalidSchemaError, JsonSchema
 from callboard.workflows.prompts import Prompt
-from callboard.workflows.references import Scope, Template
-from callboard.workflows.steps.base import ConfigModel, PaidCall, StepBody, StepCompiler, StepExecution
-from callboard.workflows.steps.llm_answers import (
-    NotJsonError,
-    build_output,
-    build_usage,
-    journal_answer,
-    read_json_answer,
-)
+from callboard.workflows.references import Scope, Template, as_text
+from callboard.workflows.steps.base import ConfigModel, StepBody, StepCompiler, StepExecution
+from callboard.workflows.steps.foresight import Foreseen, ForeseenMessage, ForeseenModelCall, IsKnown
+from callboard.workflows.steps.llm_answers import build_output, shape_of_output
+from callboard.workflows.steps.llm_calls import ModelCalls
 from callboard.workflows.steps.llm_config import LLMConfig, ModelChoice
 
 MAX_ERRORS_SHOWN = 20  # of an answer that does not fit: more would not help a model
@@ -55,22 +54,28 @@ class LLMStep:
     config_model: ConfigModel = LLMConfig
     is_container = False
 
-    def __init__(self, client: LLMClient) -> None:
+    def __init__(self, client: LLMClient, cache: AnswerCache | None = None) -> None:
+        """`cache` keeps answers for steps with a `cache_ttl`; left out, in this kind's own memory."""
         self._client = client
+        self._cache = cache or AnswerCache()
 
     def compile(self, step: StepCompiler) -> StepBody:
+        variables = step.template(step.raw.get("variables", {}), "variables")
+        checker = _compile_schema(step)  # before the config, so that its faults are told beside those of others
         config = step.config(LLMConfig)
         given = config.model_dump(include=set(ModelChoice.model_fields), exclude_none=True)
         return _Question(
-            client=self._client,
+            calls=ModelCalls(
+                client=self._client, cache=self._cache, cache_ttl=config.cache_ttl, is_streamed=config.stream
+            ),
             defaults=step.defaults,
             choice=_compile_choice(step, given),
-            variables=step.template(config.variables, "variables"),
+            variables=variables,
             system=_compile_text(step, config, "system_template", "system_prompt"),
             prompt=_compile_text(step, config, "prompt_template", "prompt_text"),
             user_message=_compile_text(step, config, "", "user_message"),
             output_schema=config.output_schema,
-            checker=_compile_schema(step, config),
+            checker=checker,
         )
 
 
@@ -89,18 +94,21 @@ def _compile_text(step: StepCompiler, config: LLMConfig, file_field: str, text_f
     return None if text is None else step.prompt_text(text, text_field, variables=names)
 
 
-def _compile_schema(step: StepCompiler, config: LLMConfig) -> JsonSchema | None:
-    if config.output_schema is None:
-        return None
+def _compile_schema(step: StepCompiler) -> JsonSchema | None:
+    schema = step.raw.get("output_schema")
+    if not isinstance(schema, dict):
+        return None  # nothing to check against, or refused with the config
     try:
-        return JsonSchema(config.output_schema)
+        return JsonSchema(schema)
     except InvalidSchemaError as error:
-        step.refuse(error.message, "output_schema", code=error.code)
+        for fault in error.faults:
+            step.report(fault.message, "output_schema", *parts_of(fault.pointer), code=error.code)
+        return None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Question(StepBody):
-    client: LLMClient
+    calls: ModelCalls
     defaults: Mapping[str, Any]
     choice: Template
     variables: Template
@@ -110,29 +118,43 @@ class _Question(StepBody):
     output_schema: Mapping[str, Any] | None
     checker: JsonSchema | None
 
+    def is_for_its_output(self) -> bool:
+        return True
+
+    def output_shape(self) -> Mapping[str, Any]:
+        return shape_of_output(self.output_schema)
+
     def alias_value(self, output: JsonValue) -> JsonValue:
         name = "content" if self.checker is None else "parsed"
         return (
             output[name] if isinstance(output, dict) and name in output else output
         )  # a default_value may be anything
 
+    def foresee(self, scope: Scope, is_known: IsKnown) -> Foreseen:
+        rendered = self.choice.render(scope)
+        choice = _read_choice({name: value for name, value in rendered.items() if is_known(value)})
+        return ForeseenModelCall(
+            candidates=tuple((candidate.provider, candidate.model) for candidate in self._candidates(choice)),
+            messages=tuple(ForeseenMessage(message.role, message.content) for message in self._messages(scope)),
+            extra_text="" if self.output_schema is None else as_text(dict(self.output_schema)),
+            max_tokens=choice.max_tokens,
+            may_ask_again=self.checker is not None,
+            may_be_kept=self.calls.cache_ttl > 0,
+        )
+
     async def run(self, execution: StepExecution) -> JsonValue:
-        choice = self._render_choice(execution.scope)
+        choice = _read_choice(self.choice.render(execution.scope))
         candidates = self._candidates(choice)
         request = self._request(choice, candidates[0].model, execution)
-        answer = await self._ask(execution, request, candidates)
+        name = self.calls.name_of(request, candidates)
+        answer = await self.calls.ask(execution, request, candidates, name=name, is_good=self._fits)
         if self.checker is None:
             return build_output([answer], parsed=None)
-        return await self._answer_that_fits(execution, request, candidates, answer)
-
-    async def _answer_that_fits(
-        self, execution: StepExecution, request: LLMRequest, candidates: list[Candidate], answer: dict[str, Any]
-    ) -> JsonValue:
-        """Return the output of `answer`, or of the one that is asked for once more when it does not fit."""
         parsed, errors = self._check(answer["content"])
         if not errors:
             return build_output([answer], parsed=parsed)
-        again = await self._ask(execution, _ask_again(request, answer["content"], errors), candidates)
+        correction = _ask_again(request, answer["content"], errors)
+        again = await self.calls.ask_anew(execution, correction, candidates, name=name, is_good=self._fits)
         parsed, errors = self._check(again["content"])
         if not errors:
             return build_output([answer, again], parsed=parsed)
@@ -140,13 +162,6 @@ class _Question(StepBody):
             f"The model's answer does not fit the output_schema, nor did its second one: {_list_errors(errors[:3])}",
             details={"errors": [{"pointer": error.pointer, "message": error.message} for error in errors]},
         )
-
-    def _render_choice(self, scope: Scope) -> ModelChoice:
-        try:
-            return ModelChoice.model_validate(self.choice.render(scope))
-        except ValidationError as error:
-            faults = "; ".join(f"{'.'.join(map(str, item['loc']))}: {item['msg']}" for item in error.errors())
-            raise LLMConfigError(f"The config does not fit once its references are filled in: {faults}.") from error
 
     def _candidates(self, choice: ModelChoice) -> list[Candidate]:
         wanted = [(choice.provider, choice.model), *((other.provider, other.model) for other in choice.fallbacks)]
@@ -164,14 +179,9 @@ class _Question(StepBody):
         return candidates
 
     def _request(self, choice: ModelChoice, model: str, execution: StepExecution) -> LLMRequest:
-        variables = self.variables.render(execution.scope)
-        texts = [prompt.render(variables, execution.scope) for prompt in (self.prompt, self.user_message) if prompt]
-        messages = [Message("user", "\n\n".join(texts))]
-        if self.system is not None:
-            messages.insert(0, Message("system", self.system.render(variables, execution.scope)))
         return LLMRequest(
             model=model,
-            messages=tuple(messages),
+            messages=self._messages(execution.scope),
             temperature=choice.temperature,
             max_tokens=choice.max_tokens,
             top_p=choice.top_p,
@@ -179,13 +189,16 @@ class _Question(StepBody):
             timeout_seconds=execution.timeout_seconds,
         )
 
-    async def _ask(self, execution: StepExecution, request: LLMRequest, candidates: list[Candidate]) -> dict[str, Any]:
-        async def perform() -> PaidCall:
-            response = await self.client.generate(request, candidates)
-            return PaidCall(value=journal_answer(response), usage=build_usage(response, execution.step_id))
+    def _messages(self, scope: Scope) -> tuple[Message, ...]:
+        variables = self.variables.render(scope)
+        texts = [prompt.render(variables, scope) for prompt in (self.prompt, self.user_message) if prompt]
+        question = Message("user", "\n\n".join(texts))
+        if self.system is None:
+            return (question,)
+        return Message("system", self.system.render(variables, scope)), question
 
-        answer: dict[str, Any] = await execution.context.call_once(perform)
-        return answer
+    def _fits(self, content: str) -> bool:
+        return self.checker is None or not self._check(content)[1]
 
     def _check(self, content: str) -> tuple[JsonValue, list[Finding]]:
         assert self.checker is not None
@@ -194,6 +207,14 @@ class _Question(StepBody):
         except NotJsonError as error:
             return None, [Finding("", error.message)]
         return parsed, self.checker.check(parsed)
+
+
+def _read_choice(rendered: Mapping[str, JsonValue]) -> ModelChoice:
+    try:
+        return ModelChoice.model_validate(rendered)
+    except ValidationError as error:
+        faults = "; ".join(f"{'.'.join(map(str, item['loc']))}: {item['msg']}" for item in error.errors())
+        raise LLMConfigError(f"The config does not fit once its references are filled in: {faults}.") from error
 
 
 def _ask_again(request: LLMRequest, content: str, errors: list[Finding]) -> LLMRequest:

@@ -1,25 +1,37 @@
 """The `parallel` step: branches side by side, or a loop over a list. `wiring` hands it to the registry."""
 
 import hashlib
-from collections.abc import Mapping, Sequence
+import re
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import Annotated, Any
+from typing import Annotated, Any, TypeGuard
 
 import orjson
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints, field_validator, model_validator
+from pydantic import ConfigDict, Field, StringConstraints, field_validator
 
 from callboard.core.errors import PermanentError
 from callboard.core.json_values import JsonValue
-from callboard.workflows.references import SCOPE_ROOTS, StepView, Template, describe_type
-from callboard.workflows.steps.base import ConfigModel, StepBody, StepCompiler, StepExecution, StepSequence
+from callboard.workflows.config_rules import RuledConfig
+from callboard.workflows.references import SCOPE_ROOTS, Scope, StepView, Template, describe_type
+from callboard.workflows.shape_faults import PATTERN_RULES
+from callboard.workflows.steps.base import ConfigModel, StepBody, StepCompiler, StepExecution, StepList, StepSequence
 from callboard.workflows.steps.branch_tasks import run_branches
+from callboard.workflows.steps.foresight import Foreseen, ForeseenLoop, ForeseenParallel, IsKnown
+from callboard.workflows.unknown_values import Unknown
 
 DEFAULT_MAX_CONCURRENCY = 10
 INDEX_NAME = "index"
+_BARE_PATH = re.compile(r"(?:input|steps|context|item)(?:\.[\w-]+|\[[\w*]+\])+")
 
-BranchName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_-]{1,50}$")]
-LoopName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z_][A-Za-z0-9_]{0,49}$")]
+BRANCH_PATTERN = r"^[A-Za-z0-9_-]{1,50}$"
+LOOP_NAME_PATTERN = r"^[A-Za-z_][A-Za-z0-9_]{0,49}$"
+PATTERN_RULES |= {
+    BRANCH_PATTERN: "1 to 50 letters, digits, _ or -",
+    LOOP_NAME_PATTERN: "a letter or _, then at most 49 letters, digits or _",
+}
+BranchName = Annotated[str, StringConstraints(pattern=BRANCH_PATTERN)]
+LoopName = Annotated[str, StringConstraints(pattern=LOOP_NAME_PATTERN)]
 
 
 class LoopListError(PermanentError):
@@ -35,13 +47,13 @@ class LoopListChangedError(PermanentError):
     code = "loop_list_changed"
 
 
-class ParallelConfig(BaseModel):
+class ParallelConfig(RuledConfig):
     """`steps` (each a branch), `branches`, or `for_each` with the `steps` of one item."""
 
-    model_config = ConfigDict(extra="forbid", populate_by_name=True)
+    model_config = ConfigDict(extra="forbid", populate_by_name=True, strict=True)
 
-    steps: list[Any] | None = Field(None, description="Each a branch of its own; in a loop: the steps of one item.")
-    branches: dict[BranchName, list[Any]] | None = Field(None, description="Steps by the name of their branch.")
+    steps: StepList | None = Field(None, description="Each a branch of its own; in a loop: the steps of one item.")
+    branches: dict[BranchName, StepList] | None = Field(None, description="Steps by the name of their branch.")
     for_each: str | list[Any] | None = Field(None, description="The list to go over; null is an empty list.")
     item_name: LoopName = Field("item", alias="as", description="What the steps call the item.")
     max_concurrency: int = Field(DEFAULT_MAX_CONCURRENCY, ge=1, le=1000, description="Branches or items at a time.")
@@ -51,16 +63,34 @@ class ParallelConfig(BaseModel):
     @classmethod
     def _is_free(cls, name: str) -> str:
         if name in {*SCOPE_ROOTS, "secrets", INDEX_NAME}:
-            raise ValueError(f"{name} means something else in references; choose another name")
+            raise ValueError(f'"{name}" means something else in references; choose another name')
         return name
 
-    @model_validator(mode="after")
-    def _one_form(self) -> "ParallelConfig":
-        if (self.steps is None) == (self.branches is None):
-            raise ValueError("give either steps (alone, or with for_each) or branches")
-        if self.for_each is not None and self.steps is None:
-            raise ValueError("for_each goes with steps, not with branches")
-        return self
+    @classmethod
+    def broken_rules(cls, given: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+        """Yield where both forms are mixed, and where there is neither."""
+        has_steps, has_branches = given.get("steps") is not None, given.get("branches") is not None
+        if has_steps and has_branches:
+            yield "branches", 'Give "steps" or "branches", not both.'
+        elif has_branches and given.get("for_each") is not None:
+            yield "for_each", 'A loop runs "steps" for each item; it has no "branches".'
+        elif not has_steps and given.get("for_each") is not None:
+            yield "", 'A loop needs "steps": what runs for each item.'
+        elif not has_steps and not has_branches:
+            yield "", 'Give "steps" (each a branch of its own, or with for_each those of one item), or "branches".'
+        items = given.get("for_each")
+        if _is_plain_text(items):
+            yield "for_each", f'"for_each" must be a list, or a reference to one such as ${{{_path_in(items)}}}.'
+
+
+def _is_plain_text(items: JsonValue) -> TypeGuard[str]:
+    return isinstance(items, str) and "${" not in items
+
+
+def _path_in(text: str) -> str:
+    """Return the path that was meant by `text`, or an example of one."""
+    match = _BARE_PATH.fullmatch(text.strip("${} "))
+    return match.group() if match is not None else "input.items"
 
 
 class ParallelStep:
@@ -75,11 +105,14 @@ class ParallelStep:
             return self._compile_loop(step)
         branches = _compile_branches(step)
         config = step.config(ParallelConfig)
+        if not config.steps and not config.branches:
+            step.refuse("There is no step in it.", "steps" if "steps" in step.raw else "branches", code="shape")
         return _Branches(branches=branches, max_concurrency=config.max_concurrency, fail_fast=config.fail_fast)
 
     def _compile_loop(self, step: StepCompiler) -> StepBody:
         name = step.raw.get("as", "item")
-        items = step.template(step.raw["for_each"], "for_each")
+        given = step.raw["for_each"]
+        items = step.template([] if _is_plain_text(given) else given, "for_each")  # what is plain text is refused below
         sequence = step.sequence(step.raw.get("steps"), "steps", loop_names=(str(name), INDEX_NAME))
         config = step.config(ParallelConfig)
         return _Loop(
@@ -96,6 +129,13 @@ class _Branches(StepBody):
     branches: Mapping[str, StepSequence]
     max_concurrency: int
     fail_fast: bool
+
+    def output_shape(self) -> Mapping[str, Any]:
+        return {"type": "object", "properties": {name: {} for name in self.branches}, "additionalProperties": False}
+
+    def foresee(self, scope: Scope, is_known: IsKnown) -> Foreseen:
+        del scope, is_known
+        return ForeseenParallel(branches=self.branches, max_concurrency=self.max_concurrency)
 
     async def run(self, execution: StepExecution) -> JsonValue:
         ended = await run_branches(
@@ -114,8 +154,23 @@ class _Loop(StepBody):
     max_concurrency: int
     fail_fast: bool
 
+    def output_shape(self) -> Mapping[str, Any]:
+        return {"type": "array"}
+
+    def foresee(self, scope: Scope, is_known: IsKnown) -> Foreseen:
+        del is_known
+        items = self.items.render(scope)
+        return ForeseenLoop(
+            sequence=self.sequence,
+            items=items if isinstance(items, Unknown) else self._as_list(items),
+            item_name=self.item_name,
+            index_name=INDEX_NAME,
+            over=self.items.references[0].text if len(self.items.references) == 1 else "",
+            max_concurrency=self.max_concurrency,
+        )
+
     async def run(self, execution: StepExecution) -> JsonValue:
-        items = self._render_items(execution)
+        items = self._as_list(self.items.render(execution.scope))
         await _check_same_list(execution, items)
         starts = [
             partial(execution.children.run_item, self.sequence, index, names={self.item_name: item, INDEX_NAME: index})
@@ -124,8 +179,8 @@ class _Loop(StepBody):
         ended = await run_branches(starts, max_concurrency=self.max_concurrency, fail_fast=self.fail_fast)
         return [_last_output(views) for views in ended]
 
-    def _render_items(self, execution: StepExecution) -> list[JsonValue]:
-        items = self.items.render(execution.scope)
+    @staticmethod
+    def _as_list(items: JsonValue) -> list[JsonValue]:
         if items is None:
             return []
         if not isinstance(items, list):

@@ -1,15 +1,11 @@
 """The step kinds that a process knows, by type. `wiring` fills it; `compiler.py` asks it."""
 
-import difflib
 from collections.abc import Iterable
 
 from callboard.core.errors import UnprocessableError
+from callboard.workflows.findings import suggest
+from callboard.workflows.short_forms import FORMAT_TYPES
 from callboard.workflows.steps.base import StepKind
-
-# Types that the workflow format names: one that this process lacks is told apart from a typing error.
-FORMAT_TYPES = frozenset(
-    {"approval", "conditional", "external_api", "llm", "parallel", "transform", "wait", "workflow"}
-)
 
 
 class UnknownStepTypeError(UnprocessableError):
@@ -22,6 +18,20 @@ class UnsupportedStepTypeError(UnprocessableError):
     """The step type belongs to the workflow format, but this version does not run it yet."""
 
     code = "not_yet_supported"
+
+
+_HTTP = ' Write "type": "external_api", with "service": "http" in the config.'
+_LOOP = ' A loop is a step of the type "parallel" with for_each in the config.'
+_OTHER_NAMES = {  # of other tools
+    **dict.fromkeys(("http", "http_request", "request", "api", "api_call", "rest", "webhook"), _HTTP),
+    **dict.fromkeys(("loop", "for_each", "foreach", "map_reduce", "iterate"), _LOOP),
+    **dict.fromkeys(("if", "condition", "branch", "switch"), ' Did you mean "conditional"?'),
+    **dict.fromkeys(("prompt", "ai", "chat", "completion", "gpt", "openai", "anthropic"), ' Did you mean "llm"?'),
+    **dict.fromkeys(
+        ("filter", "map", "sort", "join", "merge", "unique", "template", "extract_fields", "regex_extract"),
+        ' Write "type": "transform", with this as "operation" in the config.',
+    ),
+}
 
 
 class StepRegistry:
@@ -53,6 +63,5 @@ class StepRegistry:
             raise UnsupportedStepTypeError(
                 f"Steps of type {step_type!r} are not yet supported by this version of Callboard. It runs: {known}."
             )
-        nearest = difflib.get_close_matches(step_type, self._by_type, n=1)
-        advice = f"Did you mean {nearest[0]!r}?" if nearest else f"Known are: {known}."
-        raise UnknownStepTypeError(f"There is no step type {step_type!r}. {advice}")
+        hint = _OTHER_NAMES.get(step_type.casefold()) or suggest(step_type, self.types, what="Types:")
+        raise UnknownStepTypeError(f'There is no step type "{step_type[:60]}".{hint}')

@@ -1,12 +1,14 @@
 """`extract_fields`: an object made of what some paths find in the input."""
 
-from typing import Any, ClassVar, Self
+from typing import Any, ClassVar
 
-from pydantic import AliasChoices, BaseModel, ConfigDict, Field, PrivateAttr, model_validator
+from pydantic import AliasChoices, BaseModel, ConfigDict, Field, ValidationInfo, field_validator, model_validator
 
 from callboard.core.json_values import JsonValue
+from callboard.workflows.findings import suggest
+from callboard.workflows.references import describe_type
 from callboard.workflows.transforms.base import Transform, TransformError, TransformTools
-from callboard.workflows.transforms.json_paths import JsonPath, compile_path
+from callboard.workflows.transforms.json_paths import PathField
 
 
 class ExtractFieldsConfig(BaseModel):
@@ -14,28 +16,36 @@ class ExtractFieldsConfig(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    fields_: dict[str, str] = Field(validation_alias=AliasChoices("fields", "paths"), min_length=1)
-    required: list[str] | bool = False
-    _compiled: dict[str, JsonPath] = PrivateAttr(default_factory=dict)
+    fields_: dict[str, PathField] = Field(
+        alias="fields",
+        validation_alias=AliasChoices("fields", "paths"),
+        min_length=1,
+        description="Paths by the name of what they find; a bare path such as `data.name`, or JSONPath from `$` on.",
+    )
+    required: list[str] | bool = Field(
+        default=False, description="Names that must be found and not null, else the step fails; true: all of them."
+    )
 
-    @model_validator(mode="after")
-    def _compile(self) -> Self:
-        mistakes = []
-        for name, path in self.fields_.items():
-            try:
-                self._compiled[name] = compile_path(path)
-            except ValueError as error:
-                mistakes.append(f"field {name!r}: {error}")
-        unknown = sorted(set(self.required_names) - set(self.fields_))
+    @model_validator(mode="before")
+    @classmethod
+    def _check_one_name_is_used(cls, config: Any) -> Any:
+        if isinstance(config, dict) and {"fields", "paths"} <= config.keys():
+            raise ValueError('"fields" and "paths" are two names of one thing; put all the paths into "fields"')
+        return config
+
+    @field_validator("required", mode="before")
+    @classmethod
+    def _check_required(cls, required: Any, info: ValidationInfo) -> Any:
+        if isinstance(required, bool):
+            return required
+        if not isinstance(required, list) or not all(isinstance(name, str) for name in required):
+            raise ValueError(f'"required" is true, false or a list of names of fields, not {describe_type(required)}')
+        known = info.data.get("fields_", required)  # where the fields have faults, those are told instead
+        unknown = [name for name in required if name not in known]
         if unknown:
-            mistakes.append(f"required names no field: {', '.join(unknown)}")
-        if mistakes:
-            raise ValueError("; ".join(mistakes))
-        return self
-
-    @property
-    def compiled(self) -> dict[str, JsonPath]:
-        return self._compiled
+            hint = suggest(unknown[0], known, what="Fields:")
+            raise ValueError(f'"required" names what is no field: {", ".join(unknown)}.{hint}')
+        return required
 
     @property
     def required_names(self) -> tuple[str, ...]:
@@ -50,30 +60,15 @@ class ExtractFields(Transform):
     operation = "extract_fields"
     config_model = ExtractFieldsConfig
     raw_fields: ClassVar[frozenset[str]] = frozenset({"fields", "paths", "required"})
-    runs_in_thread = True  # `$..[?...]` over a big value can take seconds
+    runs_in_thread = True  # a query's filter may search small text for long
 
     def apply(self, value: JsonValue, config: ExtractFieldsConfig, tools: TransformTools) -> dict[str, Any]:
-        del tools  # everything it needs is in the config
-        found = {name: _extract(path, value) for name, path in config.compiled.items()}
+        found = {name: path.extract(value, tools.allowance) for name, path in config.fields_.items()}
         missing = [name for name in config.required_names if found[name] in (None, [])]
         if missing:
-            asked = ", ".join(f"{name} ({config.fields_[name]})" for name in missing)
+            asked = ", ".join(f"{name} ({config.fields_[name].text})" for name in missing)
             raise TransformError(
-                f"Required fields were not found: {asked}. {_describe(value)}", details={"missing": missing}
+                f"Required fields were not found: {asked}. The input is {describe_type(value)}.",
+                details={"missing": missing},
             )
         return found
-
-
-def _extract(path: JsonPath, value: JsonValue) -> JsonValue:
-    matches = path.find(value)
-    if path.gives_list:
-        return matches
-    return matches[0] if matches else None
-
-
-def _describe(value: JsonValue) -> str:
-    if isinstance(value, dict):
-        return f"The input has the keys: {', '.join(map(str, value)) or 'none'}."
-    if isinstance(value, list):
-        return f"The input is a list of {len(value)} items."
-    return "The input is null." if value is None else f"The input is {type(value).__name__}, not an object or list."

@@ -1,51 +1,48 @@
 """`join`: one text out of a list."""
 
-from typing import Self
+from collections.abc import Iterator
 
-from pydantic import BaseModel, ConfigDict, PrivateAttr, model_validator
+from pydantic import Field
 
 from callboard.core.json_values import JsonValue, dumps
-from callboard.workflows.transforms.base import Transform, TransformError, TransformTools
-from callboard.workflows.transforms.json_paths import JsonPath, compile_path
+from callboard.workflows.transforms.base import Transform, TransformTools
+from callboard.workflows.transforms.json_paths import JsonPath, PathField
+from callboard.workflows.transforms.lists import ListConfig, list_in
 
 
-class JoinConfig(BaseModel):
+class JoinConfig(ListConfig):
     """`separator` stands between two items; `field` is the path of what is taken from each item."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-    separator: str = ", "
-    field: str | None = None
-    _compiled: JsonPath | None = PrivateAttr(default=None)
-
-    @model_validator(mode="after")
-    def _compile(self) -> Self:
-        if self.field is not None:
-            self._compiled = compile_path(self.field)
-        return self
-
-    @property
-    def path(self) -> JsonPath | None:
-        return self._compiled
+    separator: str = Field(", ", description="What stands between two items.")
+    field: PathField | None = Field(
+        None, description="The path of what is taken from each item; without it, all of it."
+    )
 
 
 class Join(Transform):
     """Joins the items of a list: texts as they are, other values as compact JSON, nulls left out.
 
-    A null input is an empty list, so that a step that was skipped leaves an empty text.
+    With `field`, all that the path matches in each item. A null input is an empty list, so that a step that
+    was skipped leaves an empty text.
     """
 
     operation = "join"
     config_model = JoinConfig
 
     def apply(self, value: JsonValue, config: JoinConfig, tools: TransformTools) -> str:
-        del tools  # it renders nothing
-        if value is None:
-            return ""
-        if not isinstance(value, list):
-            raise TransformError(f"join takes a list, not {type(value).__name__}.")
-        path = config.path
-        items = value if path is None else [found for item in value for found in path.find(item)]
-        return config.separator.join(
-            item if isinstance(item, str) else dumps(item) for item in items if item is not None
-        )
+        texts = []
+        for part in _parts_of(list_in(self.operation, value, config, tools), config.field, tools):
+            if part is None:
+                continue
+            text = part if isinstance(part, str) else dumps(part)
+            tools.allowance.take_chars(len(text) + len(config.separator))
+            texts.append(text)
+        return config.separator.join(texts)
+
+
+def _parts_of(items: list[JsonValue], path: JsonPath | None, tools: TransformTools) -> Iterator[JsonValue]:
+    for item in tools.allowance.watch(items):
+        if path is None:
+            yield item
+        else:
+            yield from path.find(item, tools.allowance)

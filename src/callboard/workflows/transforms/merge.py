@@ -1,39 +1,33 @@
 """`merge`: one object out of several."""
 
 import re
-from collections.abc import Mapping
-from typing import Any, Literal, Self
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Annotated, Any, Literal, TypeAlias
 
-from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, model_validator
+from pydantic import BaseModel, ConfigDict, Field, PlainValidator, WithJsonSchema
 
 from callboard.core.json_values import JsonValue
+from callboard.workflows.references import describe_type
+from callboard.workflows.transforms.allowance import Allowance
 from callboard.workflows.transforms.base import Transform, TransformError, TransformTools
 from callboard.workflows.transforms.json_paths import JsonPath, compile_path
 
 _RUN_PATH = re.compile(r"(input|steps|context)[.\[]")
 
 
-class MergeSource(BaseModel):
-    """One object to merge: a `value`, or the `path` at which it stands in the step's input."""
+@dataclass(frozen=True, slots=True)
+class _PathText:
+    """A source that the file names by its path in the step's input, as distinct from text that was filled in."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    text: str
 
-    value: Any = None
-    path: str | None = None
-    _compiled: JsonPath | None = PrivateAttr(default=None)
 
-    @model_validator(mode="after")
-    def _compile(self) -> Self:
-        if self.path is not None:
-            self._compiled = compile_path(self.path)
-        return self
+def _read_source(source: Any) -> Any:
+    return compile_path(source.text) if isinstance(source, _PathText) else source
 
-    def read(self, whole: JsonValue) -> JsonValue:
-        """Return the object that this source stands for, out of the step's input `whole` where it is a path."""
-        if self._compiled is None:
-            return self.value
-        found = self._compiled.find(whole)
-        return found[0] if found else None
+
+_Source: TypeAlias = Annotated[Any, PlainValidator(_read_source), WithJsonSchema({})]
 
 
 class MergeConfig(BaseModel):
@@ -41,14 +35,19 @@ class MergeConfig(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    sources: list[MergeSource] = Field(default_factory=list)
-    strategy: Literal["shallow", "deep"] = "shallow"
+    sources: list[_Source] | None = Field(
+        None, description="References, paths in the input, or objects; later ones win. Without it: the input, a list."
+    )
+    strategy: Literal["shallow", "deep"] = Field(
+        "shallow", description="shallow replaces whole keys; deep goes into objects that both sides have."
+    )
 
 
 class Merge(Transform):
     """Merges objects: `shallow` replaces whole keys, `deep` goes into objects on both sides; lists are replaced.
 
-    A null source is left out, so that a branch that failed and was continued takes nothing away.
+    A source is a reference, a path in the input, or an object as it stands. A null source, and a path that
+    leads to nothing, are left out, so that a branch that failed and was continued takes nothing away.
     """
 
     operation = "merge"
@@ -56,46 +55,58 @@ class Merge(Transform):
     needs_input = False
 
     def normalise(self, config: Mapping[str, Any]) -> dict[str, Any]:
-        """Write sources out as {value} or {path}: text that a reference brings is never read as a path."""
+        """Tell paths from references: text that a reference brings is never read as a path."""
         sources = config.get("sources")
         if not isinstance(sources, list):
             return dict(config)
-        return {**config, "sources": [_write_out(source) for source in sources]}
+        return {**config, "sources": [_tell_apart(source) for source in sources]}
 
     def apply(self, value: JsonValue, config: MergeConfig, tools: TransformTools) -> dict[str, Any]:
-        del tools  # its references were filled in before
-        merged: dict[str, Any] = {}
-        for index, source in enumerate(_sources_of(value, config)):
+        merged: dict[str, Any] = _Merged()
+        for index, given in enumerate(tools.allowance.watch(_sources_of(value, config))):
+            source = given.first(value, tools.allowance) if isinstance(given, JsonPath) else given
             if source is None:
                 continue
             if not isinstance(source, dict):
-                raise TransformError(f"merge takes objects; source {index + 1} is {type(source).__name__}.")
-            merged = _merge_deep(merged, source) if config.strategy == "deep" else {**merged, **source}
+                place = f"item [{index}] of its input" if config.sources is None else f"sources[{index}]"
+                place += f" ({given.text})" if isinstance(given, JsonPath) else ""
+                raise TransformError(f"merge takes objects, and {place} is {describe_type(source)}.")
+            if config.strategy == "deep":
+                _merge_deep(merged, source, tools.allowance)
+            else:
+                merged.update(source)
         return merged
 
 
-def _write_out(source: Any) -> Any:
-    if not isinstance(source, str):
-        return {"value": source}
-    if "${" in source:
-        return {"value": source}
+class _Merged(dict[str, Any]):
+    """An object that this merge made and may change, as distinct from those that it was given."""
+
+
+def _tell_apart(source: Any) -> Any:
+    if not isinstance(source, str) or "${" in source:
+        return source
     if _RUN_PATH.match(source):
-        return {"value": f"${{{source}}}"}
-    return {"path": source}
+        return f"${{{source}}}"
+    return _PathText(source)
 
 
-def _sources_of(value: JsonValue, config: MergeConfig) -> list[JsonValue]:
-    if config.sources:
-        return [source.read(value) for source in config.sources]
+def _sources_of(value: JsonValue, config: MergeConfig) -> Sequence[JsonValue]:
+    if "sources" in config.model_fields_set:
+        return config.sources or ()  # null: what the reference leads to was skipped
     if isinstance(value, list):
         return value
-    raise TransformError("merge has no `sources`, and its input is no list of objects.")
+    raise TransformError(
+        f"merge needs `sources`, or a list of objects as its input, and its input is {describe_type(value)}."
+    )
 
 
-def _merge_deep(left: Mapping[str, Any], right: Mapping[str, Any]) -> dict[str, Any]:
-    merged = dict(left)
-    for key, value in right.items():
+def _merge_deep(merged: dict[str, Any], source: Mapping[str, Any], allowance: Allowance) -> None:
+    """Put `source` into `merged`; an object in it that was given is copied before anything is put into it."""
+    for key, value in allowance.watch(source.items()):
         there = merged.get(key)
-        go_deeper = isinstance(there, dict) and isinstance(value, dict)
-        merged[key] = _merge_deep(there or {}, value) if go_deeper else value
-    return merged
+        if not isinstance(there, dict) or not isinstance(value, dict):
+            merged[key] = value
+            continue
+        if not isinstance(there, _Merged):
+            there = merged[key] = _Merged(there)
+        _merge_deep(there, value, allowance)

@@ -4,7 +4,7 @@ from collections.abc import Iterable
 
 from callboard.workflows.transforms.base import Transform, UnknownTransformError, suggest_name
 
-# Every operation that the workflow format names: one that this process lacks is told apart from a typing error.
+# Every operation that the workflow format names: nobody else's may have one of these names.
 FORMAT_OPERATIONS = frozenset(
     {
         "extract_fields",
@@ -39,17 +39,11 @@ class TransformRegistry:
     def get(self, operation: str) -> Transform:
         """Return the transform called `operation`.
 
-        Raises: UnknownTransformError, with the nearest name, or saying that this version has it not yet.
+        Raises: UnknownTransformError, with the nearest name, or with all of them.
         """
         transform = self._by_operation.get(operation)
         if transform is not None:
             return transform
-        if operation in FORMAT_OPERATIONS:
-            available = ", ".join(self.operations)
-            raise UnknownTransformError(
-                f"The operation {operation!r} belongs to the workflow format, but this version of Callboard "
-                f"does not run it yet. It runs: {available}."
-            )
         raise UnknownTransformError(
             f"There is no transform operation {operation!r}. {suggest_name(operation, self.operations)}"
         )

@@ -1,15 +1,13 @@
 """`template`: a text filled in once, or once per item of a list."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any, ClassVar
 
 from pydantic import BaseModel, ConfigDict, Field
 
 from callboard.core.json_values import JsonValue, dumps
-from callboard.workflows.transforms.base import Transform, TransformTools
-
-# The roots of every reference: a key of an item by such a name is reached as `${item.input}`.
-_RESERVED_NAMES = frozenset({"input", "steps", "context", "secrets", "item", "index"})
+from callboard.workflows.transforms.base import ITEM_NAMES, Notation, Transform, TransformTools
+from callboard.workflows.transforms.items import each_item, names_of
 
 
 class TemplateConfig(BaseModel):
@@ -17,8 +15,10 @@ class TemplateConfig(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    template: str
-    variables: dict[str, Any] = Field(default_factory=dict)
+    template: str = Field(description="Text with `${}`; the input's keys are names in it, the input itself is `item`.")
+    variables: dict[str, Any] = Field(
+        default_factory=dict, description="Further names; they win over the input's keys."
+    )
 
 
 class Template(Transform):
@@ -30,25 +30,29 @@ class Template(Transform):
 
     operation = "template"
     config_model = TemplateConfig
-    raw_fields: ClassVar[frozenset[str]] = frozenset({"template"})
+    item_fields: ClassVar[Mapping[str, Notation]] = {"template": Notation.TEMPLATE}
     needs_input = False
 
+    def names_in(self, field_name: str, config: Mapping[str, Any], *, has_input: bool) -> Collection[str] | None:
+        del field_name
+        variables = config.get("variables", {})
+        if has_input or not isinstance(variables, dict):
+            return None  # the input's keys are names too
+        return variables
+
     def apply(self, value: JsonValue, config: TemplateConfig, tools: TransformTools) -> JsonValue:
+        if value is None:  # there is no item of its own then: `item` is that of the loop around the step
+            return _fill({}, config, tools)
         if not isinstance(value, list):
-            return _as_text(tools.render(config.template, _names_of(value, config.variables)))
-        return [
-            _as_text(tools.render(config.template, {**_names_of(item, config.variables), "index": index}))
-            for index, item in enumerate(value)
-        ]
+            return _fill(names_of(value), config, tools)
+        return list(each_item(value, tools, lambda item, index: _fill(names_of(item, index), config, tools)))
 
 
-def _names_of(item: JsonValue, variables: Mapping[str, JsonValue]) -> dict[str, JsonValue]:
-    keys = item if isinstance(item, dict) else {}
-    return {
-        **{key: value for key, value in keys.items() if key not in _RESERVED_NAMES},
-        **variables,
-        "item": item,
-    }
+def _fill(names: Mapping[str, JsonValue], config: TemplateConfig, tools: TransformTools) -> str:
+    ours = {key: names[key] for key in ITEM_NAMES & names.keys()}
+    text = _as_text(tools.render("template", {**names, **config.variables, **ours}))
+    tools.allowance.take(text)
+    return text
 
 
 def _as_text(rendered: JsonValue) -> str:

@@ -9,7 +9,7 @@ from tests.fixtures.scripted_steps import EchoStep
 
 class TestStepRegistry:
     def test_names_the_nearest_type(self) -> None:
-        with pytest.raises(UnknownStepTypeError, match="Did you mean 'echo'"):
+        with pytest.raises(UnknownStepTypeError, match='Did you mean "echo"'):
             StepRegistry([EchoStep()]).get("ecko")
 
     def test_tells_types_that_are_to_come_from_wrong_ones(self) -> None:

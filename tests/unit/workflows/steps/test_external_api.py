@@ -13,7 +13,8 @@ from callboard.integrations.errors import ServiceRejectedError, ServiceUnavailab
 from callboard.integrations.port import ServiceResult
 from callboard.integrations.registry import ServiceRegistry
 from callboard.workflows.bundles import Bundle
-from callboard.workflows.compiler import CompiledWorkflow, compile_workflow
+from callboard.workflows.compiled_workflow import CompiledWorkflow
+from callboard.workflows.compiler import compile_workflow
 from callboard.workflows.errors import InvalidWorkflowError, RunFailedError
 from callboard.workflows.steps.base import RunSuspended
 from callboard.workflows.steps.external_api import ExternalApiStep

@@ -1,70 +1,31 @@
 """The llm step: what is asked, whom, what comes out, and the second chance of an answer that does not fit."""
 
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import Mapping
 from decimal import Decimal
+from functools import partial
 from typing import Any
 
 import pytest
 
-from callboard.core.pricing import Cost
 from callboard.llm.client import LLMClient
 from callboard.llm.errors import ProviderAuthError, ProviderRateLimitError
-from callboard.llm.port import LLMChunk, LLMRequest, LLMResponse, Message, Usage
+from callboard.llm.port import Message
 from callboard.workflows.bundles import Bundle
-from callboard.workflows.compiler import CompiledWorkflow, compile_workflow
+from callboard.workflows.compiler import compile_workflow
 from callboard.workflows.errors import InvalidWorkflowError, RunFailedError
 from callboard.workflows.steps.base import RunSuspended
 from callboard.workflows.steps.llm import LLMStep
 from callboard.workflows.steps.registry import StepRegistry
-from tests.fixtures.scripted_steps import EchoStep, WatchedCheckpointer, echo, run_workflow
+from tests.fixtures.scripted_provider import ScriptedProvider, compile_llm_step
+from tests.fixtures.scripted_steps import WatchedCheckpointer, echo, run_workflow
 
 SCHEMA = {"type": "object", "required": ["name"], "properties": {"name": {"type": "string"}}}
-DEFAULTS = {"provider": "main", "model": "default-model", "model_aliases": {"old": "new"}}
 PROMPTS = {
     "mail.md": "Answer ${mail} for ${input.who}.{{include:tone.md}}",
     "tone.md": " Be {{tone}}.",
     "sys.md": "S ${mail}",
 }
-
-
-class ScriptedProvider:
-    """A provider in memory that gives `answers` in order; an exception among them is raised."""
-
-    def __init__(self, name: str, *answers: str | Exception) -> None:
-        self.name = name
-        self.asked: list[LLMRequest] = []
-        self._answers = list(answers)
-
-    async def generate(self, request: LLMRequest) -> LLMResponse:
-        self.asked.append(request)
-        answer = self._answers.pop(0)
-        if isinstance(answer, Exception):
-            raise answer
-        return LLMResponse(
-            content=answer,
-            model=f"{request.model}-2026",
-            provider=self.name,
-            usage=Usage(input_tokens=10, output_tokens=5),
-            cost=Cost(usd=Decimal("0.000105"), source="provider", price_id=request.model),
-            duration_ms=7,
-            finish_reason="stop",
-        )
-
-    def stream(self, request: LLMRequest) -> AsyncIterator[LLMChunk]:
-        raise NotImplementedError
-
-    async def close(self) -> None:
-        """There is nothing to close."""
-
-
-def compile_llm(
-    config: Mapping[str, Any], *providers: ScriptedProvider, after: Sequence[Any] = (), **step: Any
-) -> CompiledWorkflow:
-    steps = [{"id": "draft", "type": "llm", "config": config, **step}, *after]
-    registry = StepRegistry([LLMStep(LLMClient(providers)), EchoStep()])
-    return compile_workflow(
-        Bundle(definition={"name": "test", "steps": steps}, prompts=PROMPTS, defaults=DEFAULTS), registry
-    )
+compile_llm = partial(compile_llm_step, prompts=PROMPTS)
 
 
 async def ask(config: Mapping[str, Any], *providers: ScriptedProvider, **step: Any) -> Any:
@@ -82,6 +43,7 @@ class TestOutput:
             "model": "default-model-2026",
             "finish_reason": "stop",
             "duration_ms": 7,
+            "cached": False,
             "cost_usd": 0.000105,
             "usage": {"input_tokens": 10, "output_tokens": 5, "total_tokens": 15},
             "llm_usage": {"input_tokens": 10, "output_tokens": 5, "total_tokens": 15, "cost_usd": 0.000105},
@@ -289,7 +251,7 @@ class TestCompile:
         ("config", "pointer", "code"),
         [
             ({}, "/steps/0/config", "shape"),
-            ({"prompt_text": "P", "prompt_template": "mail.md"}, "/steps/0/config", "shape"),
+            ({"prompt_text": "P", "prompt_template": "mail.md"}, "/steps/0/config/prompt_template", "shape"),
             ({"prompt_template": "mial.md"}, "/steps/0/config/prompt_template", "prompt_not_found"),
             ({"prompt_template": "../x.md"}, "/steps/0/config/prompt_template", "prompt_outside_folder"),
             ({"prompt_text": "${nobody}"}, "/steps/0/config/prompt_text", "undefined_variable"),
@@ -297,7 +259,11 @@ class TestCompile:
             ({"prompt_text": "{{steps.x.y}}"}, "/steps/0/config/prompt_text", "unknown_step"),
             ({"prompt_text": "P", "temperature": 9}, "/steps/0/config/temperature", "shape"),
             ({"prompt_text": "P", "temprature": 1}, "/steps/0/config/temprature", "unknown_field"),
-            ({"prompt_text": "P", "output_schema": {"type": "x"}}, "/steps/0/config/output_schema", "invalid_schema"),
+            (
+                {"prompt_text": "P", "output_schema": {"type": "x"}},
+                "/steps/0/config/output_schema/type",
+                "invalid_schema",
+            ),
             ({"prompt_text": "P", "model": "${steps.x.y}"}, "/steps/0/config/model", "unknown_step"),
             ({"prompt_text": "P", "variables": {"a": "${steps.x.y}"}}, "/steps/0/config/variables/a", "unknown_step"),
             ({"prompt_text": "P", "fallbacks": [{"mdel": "x"}]}, "/steps/0/config/fallbacks/0/mdel", "unknown_field"),

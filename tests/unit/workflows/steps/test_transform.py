@@ -1,7 +1,5 @@
-"""The transform step: its input, its config, threads and time."""
+"""The transform step: its input, its config, and what is found when a file is loaded."""
 
-import threading
-import time
 from collections.abc import Mapping
 from typing import Any, ClassVar
 
@@ -10,14 +8,16 @@ from pydantic import BaseModel, ConfigDict
 
 from callboard.core.json_values import JsonValue
 from callboard.workflows.bundles import Bundle
-from callboard.workflows.compiler import CompiledWorkflow, compile_workflow
+from callboard.workflows.compiled_workflow import CompiledWorkflow
+from callboard.workflows.compiler import compile_workflow
 from callboard.workflows.errors import InvalidWorkflowError, RunFailedError
+from callboard.workflows.steps.parallel import ParallelStep
 from callboard.workflows.steps.registry import StepRegistry
 from callboard.workflows.steps.transform import TransformStep
-from callboard.workflows.transforms.base import Transform, TransformTools
-from callboard.workflows.transforms.extract_fields import ExtractFields
+from callboard.workflows.transforms.base import Notation, Transform, TransformTools
+from callboard.workflows.transforms.filter import Filter
 from callboard.workflows.transforms.join import Join
-from callboard.workflows.transforms.merge import Merge
+from callboard.workflows.transforms.map import Map
 from callboard.workflows.transforms.registry import TransformRegistry
 from callboard.workflows.transforms.template import Template
 from tests.fixtures.scripted_steps import EchoStep, echo, run_workflow
@@ -28,38 +28,34 @@ class RepeatConfig(BaseModel):
 
     times: int = 1
     text: str = ""
+    raw: str = ""
+    test: str | bool = True
 
 
 class Repeat(Transform):
-    """Gives the input so often, and the name of the thread it ran in."""
+    """Gives the input so often, and what its other fields became."""
 
     operation = "repeat"
     config_model = RepeatConfig
+    raw_fields: ClassVar[frozenset[str]] = frozenset({"raw"})
+    item_fields: ClassVar[Mapping[str, Notation]] = {"test": Notation.CONDITION}
 
     def apply(self, value: JsonValue, config: Any, tools: TransformTools) -> JsonValue:
-        return {"values": [value] * config.times, "thread": threading.current_thread().name}
+        return {"values": [value] * config.times, "text": config.text, "raw": config.raw}
 
 
-class SlowRepeat(Repeat):
-    operation = "slow"
-    runs_in_thread: ClassVar[bool] = True
-
-    def apply(self, value: JsonValue, config: Any, tools: TransformTools) -> JsonValue:
-        time.sleep(config.times / 100)
-        return super().apply(value, config, tools)
-
-
-TRANSFORMS = TransformRegistry([Repeat(), SlowRepeat(), Template(), Join(), Merge(), ExtractFields()])
+TRANSFORMS = TransformRegistry([Repeat(), Template(), Join(), Map(), Filter()])
 
 
 def compile_transform(config: Mapping[str, Any], *before: Mapping[str, Any], **step: Any) -> CompiledWorkflow:
     steps = [*before, {"id": "t", "type": "transform", "config": config, **step}]
-    registry = StepRegistry([TransformStep(TRANSFORMS), EchoStep()])
+    registry = StepRegistry([TransformStep(TRANSFORMS), EchoStep(), ParallelStep()])
     return compile_workflow(Bundle(definition={"name": "test", "steps": steps}), registry)
 
 
 async def transform(config: Mapping[str, Any], *before: Mapping[str, Any], **step: Any) -> JsonValue:
-    outputs = await run_workflow(compile_transform(config, *before, **step), input_data={"list": ["a", "b"], "n": 2})
+    run_input = {"list": ["a", "b"], "n": 2, "rows": [{"c": "x"}, {"c": "y"}]}
+    outputs = await run_workflow(compile_transform(config, *before, **step), input_data=run_input)
     return outputs.get("value", outputs)
 
 
@@ -76,37 +72,41 @@ class TestTransformStep:
     async def test_takes_its_input(self, config: dict[str, Any]) -> None:
         assert await transform({"operation": "join", **config}) == "a, b"
 
+    async def test_collects_its_input_from_a_list(self) -> None:
+        assert await transform({"operation": "join", "input": "${input.rows[*].c}"}) == "x, y"
+
     async def test_fills_references_in_its_config(self) -> None:
-        output = await transform({"operation": "repeat", "input": 1, "config": {"times": "${input.n}"}})
+        config = {"times": "${input.n}", "text": "${input.n} of ${steps.e.output}"}
 
-        assert output["values"] == [1, 1]
+        output = await transform({"operation": "repeat", "input": 1, "config": config}, echo("e", 7))
 
-    async def test_leaves_raw_fields_to_the_operation(self) -> None:
-        config = {"template": "${item} of ${input.n} after ${steps.e.output}"}
+        assert (output["values"], output["text"]) == ([1, 1], "2 of 7")
 
-        output = await transform({"operation": "template", "input": "${input.list}", "config": config}, echo("e", 7))
+    @pytest.mark.parametrize("times", [1, "${input.n}"], ids=["all fixed", "beside references"])
+    async def test_leaves_raw_fields_to_the_operation(self, times: JsonValue) -> None:
+        config = {"raw": "$['${a}']", "times": times}
 
-        assert output == ["a of 2 after 7", "b of 2 after 7"]
+        output = await transform({"operation": "repeat", "input": 1, "config": config})
 
-    async def test_an_item_may_have_a_key_by_any_name(self) -> None:
+        assert output["raw"] == "$['${a}']"
+
+    async def test_lets_an_item_hide_the_item_of_a_loop_around_it(self) -> None:
+        inner = {
+            "id": "f",
+            "type": "transform",
+            "config": {
+                "operation": "filter",
+                "input": [1, 2, 3],
+                "config": {"condition": "item > 1 && outer == 'b' && index < 2"},
+            },
+        }
+        loop = {"id": "p", "type": "parallel", "config": {"for_each": "${input.list}", "as": "outer", "steps": [inner]}}
+
         output = await transform(
-            {"operation": "template", "input": [{"self": 1, "names": 2}], "config": {"template": "${self}${names}"}}
+            {"operation": "map", "input": "${steps.p.output}", "config": {"template": "${item}"}}, loop
         )
 
-        assert output == ["12"]
-
-    async def test_runs_heavy_operations_in_a_thread(self) -> None:
-        here = threading.current_thread().name
-
-        assert (await transform({"operation": "repeat", "input": 1}))["thread"] == here
-        assert (await transform({"operation": "slow", "input": 1}))["thread"] != here
-
-    async def test_stops_waiting_for_a_heavy_operation_in_time(self) -> None:
-        with pytest.raises(RunFailedError) as failed:
-            await transform({"operation": "slow", "input": 1, "config": {"times": 20}}, timeout_seconds=0.01)
-
-        assert failed.value.error["type"] == "step_timeout"
-        assert failed.value.error["retryable"] is True
+        assert output == [[], [2]]
 
     async def test_takes_error_mode_and_default_in_its_config(self) -> None:
         config = {"operation": "join", "input": 5, "error_mode": "default", "default_value": "none"}
@@ -114,8 +114,12 @@ class TestTransformStep:
         assert await transform(config) == "none"
 
     async def test_tells_what_references_brought_into_its_config(self) -> None:
-        with pytest.raises(RunFailedError, match="times: Input should be a valid integer") as failed:
-            await transform({"operation": "repeat", "input": 1, "config": {"times": "${input.list}"}})
+        config = {"operation": "repeat", "input": 1, "config": {"times": "${input.list}"}}
+
+        with pytest.raises(
+            RunFailedError, match=r"repeat does not fit .* \"times\" must be a whole number, not a"
+        ) as failed:
+            await transform(config)
 
         assert failed.value.error["type"] == "transform_config_invalid"
 
@@ -125,12 +129,22 @@ class TestCompile:
         ("config", "pointer", "code"),
         [
             ({"operation": "jion", "input": 1}, "/steps/0/config/operation", "unknown_transform"),
-            ({"operation": "filter", "input": 1}, "/steps/0/config/operation", "unknown_transform"),
+            ({"operation": "sort", "input": 1}, "/steps/0/config/operation", "unknown_transform"),
             ({"operation": "join"}, "/steps/0/config", "missing_field"),
             (
                 {"operation": "repeat", "input": 1, "config": {"tims": 1}},
                 "/steps/0/config/config/tims",
                 "unknown_field",
+            ),
+            (
+                {"operation": "repeat", "input": 1, "config": {"tims": 1, "text": "${input.n}"}},
+                "/steps/0/config/config/tims",
+                "unknown_field",
+            ),
+            (
+                {"operation": "repeat", "input": 1, "config": {"times": [], "text": "${input.n}"}},
+                "/steps/0/config/config/times",
+                "shape",
             ),
             ({"operation": "repeat", "input": "${steps.x.y}"}, "/steps/0/config/input", "unknown_step"),
             (
@@ -139,20 +153,41 @@ class TestCompile:
                 "unknown_step",
             ),
             (
-                {"operation": "template", "config": {"template": "${steps.x.y} ${any}"}},
+                {"operation": "template", "config": {"template": "${steps.x.y}"}},
                 "/steps/0/config/config/template",
+                "unknown_step",
+            ),
+            (
+                {"operation": "repeat", "input": 1, "config": {"test": "item.x == steps.x.y"}},
+                "/steps/0/config/config/test",
                 "unknown_step",
             ),
             ({"operation": "repeat", "input": 1, "confg": {}}, "/steps/0/config/confg", "unknown_field"),
             ({"input": 1}, "/steps/0/config/operation", "missing_field"),
         ],
         ids=[
-            "operation", "not yet", "no input", "config field", "input", "config reference", "raw field", "field",
+            "operation",
+            "not there yet",
+            "no input",
+            "config field",
+            "config field beside references",
+            "type beside references",
+            "input",
+            "config reference",
+            "item template",
+            "item condition",
+            "field",
             "none",
         ],
-    )  # fmt: skip
+    )
     def test_tells_what_is_wrong(self, config: dict[str, Any], pointer: str, code: str) -> None:
         with pytest.raises(InvalidWorkflowError) as refused:
             compile_transform(config)
 
-        assert {(f.pointer, f.code) for f in refused.value.findings if f.is_error} == {(pointer, code)}
+        assert [(f.pointer, f.code) for f in refused.value.findings if f.is_error] == [(pointer, code)]
+
+    def test_tells_of_the_input_and_the_operation_at_once(self) -> None:
+        with pytest.raises(InvalidWorkflowError) as refused:
+            compile_transform({"operation": "jion", "input": "${steps.x.y}"})
+
+        assert {f.code for f in refused.value.findings if f.is_error} == {"unknown_step", "unknown_transform"}

@@ -5,14 +5,14 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
-from callboard.core.json_values import JsonValue
+from callboard.core.json_values import JsonValue, UnstorableValueError
+from callboard.workflows.transforms.allowance import Allowance
 from callboard.workflows.transforms.base import TransformError, TransformTools
 from callboard.workflows.transforms.join import Join, JoinConfig
 
 
 def join(value: JsonValue, **config: Any) -> str:
-    tools = TransformTools(render=lambda template, _names: template)
-    return Join().apply(value, JoinConfig.model_validate(config), tools)
+    return Join().apply(value, JoinConfig.model_validate(config), TransformTools())
 
 
 class TestApply:
@@ -28,6 +28,9 @@ class TestApply:
             pytest.param([], {}, "", id="empty list"),
             pytest.param(None, {}, "", id="null is an empty list"),
             pytest.param([{"n": "a"}, {"n": "b"}, {"m": "c"}], {"field": "n"}, "a, b", id="field"),
+            pytest.param([{"n": ["a", 1]}, {"n": ["b"]}], {"field": "n[*]"}, "a, 1, b", id="many of each item"),
+            pytest.param([{"n": "a", "m": 1}], {"field": "$.*"}, "a, 1", id="query as field"),
+            pytest.param(["a", {"n": "b"}, None], {"field": "n"}, "b", id="items without fields"),
             pytest.param([{"n": {"m": ["a"]}}], {"field": "n.m[0]"}, "a", id="path as field"),
         ],
     )
@@ -38,6 +41,12 @@ class TestApply:
     def test_refuses_what_is_no_list(self, value: JsonValue) -> None:
         with pytest.raises(TransformError, match="join takes a list"):
             join(value)
+
+    def test_stops_before_the_text_grows_too_large(self) -> None:
+        tools = TransformTools(allowance=Allowance(max_chars=1_000))
+
+        with pytest.raises(UnstorableValueError, match="over 1,000 characters"):
+            Join().apply([1] * 100, JoinConfig(separator="-" * 100), tools)
 
 
 class TestConfig:

@@ -4,8 +4,9 @@ from typing import Any
 
 import pytest
 
-from callboard.workflows.transforms.base import TransformError
-from callboard.workflows.transforms.json_paths import compile_path
+from callboard.core.json_values import UnstorableValueError
+from callboard.workflows.transforms.allowance import Allowance
+from callboard.workflows.transforms.json_paths import compile_path, compile_path_to_one
 
 VALUE: dict[str, Any] = {
     "results": [
@@ -42,7 +43,7 @@ class TestCompilePath:
         ],
     )
     def test_finds(self, path: str, found: list[Any]) -> None:
-        assert compile_path(path).find(VALUE) == found
+        assert list(compile_path(path).find(VALUE, Allowance())) == found
 
     @pytest.mark.parametrize(
         ("path", "gives_list"),
@@ -62,18 +63,61 @@ class TestCompilePath:
             pytest.param("a[0]b", "at character 5", id="no dot between"),
             pytest.param(".a", "at character 1", id="dot in front"),
             pytest.param("a.", "at character 2", id="dot at the end"),
-            pytest.param("$.a[", "is no JSONPath", id="open bracket"),
-            pytest.param("$.a[?foo(@.b)]", "is no JSONPath", id="unknown function"),
+            pytest.param(" a", r"begins or ends with a blank; write 'a'", id="blank in front"),
+            pytest.param(" $.a", r"begins or ends with a blank; write '\$.a'", id="blank in front of a query"),
+            pytest.param("$.a ", "is no path: .*whitespace", id="blank behind a query"),
+            pytest.param("$.a[", "is no path: unbalanced brackets, at character 5", id="open bracket"),
+            pytest.param("$.a[?foo(@.b)]", "is no path: function 'foo' is not defined", id="unknown function"),
+            pytest.param("${input.x}", "references are not filled in here", id="reference"),
+            pytest.param("a[99999999999999999999]", "is no path: index out of range", id="index"),
         ],
     )
     def test_tells_what_is_wrong(self, path: str, message: str) -> None:
         with pytest.raises(ValueError, match=message):
             compile_path(path)
 
-    def test_fails_the_step_where_a_value_nests_too_deep(self) -> None:
-        value: dict[str, Any] = {}
-        for _ in range(150):
-            value = {"a": value}
+    @pytest.mark.parametrize("path", [5, None, ["a"], {"a": 1}], ids=["number", "null", "list", "object"])
+    def test_takes_text_alone(self, path: Any) -> None:
+        with pytest.raises(ValueError, match=r"a path is text, such as results\[0\].name, and not"):
+            compile_path(path)
 
-        with pytest.raises(TransformError, match=r"\$\.\.b.*could not be followed"):
-            compile_path("$..b").find(value)
+
+class TestFirst:
+    @pytest.mark.parametrize(
+        ("path", "first"), [("results[*].name", "A"), ("missing", None), ("none", None)], ids=["many", "none", "null"]
+    )
+    def test_gives_one_thing_or_null(self, path: str, first: Any) -> None:
+        assert compile_path(path).first(VALUE, Allowance()) == first
+
+
+class TestExtract:
+    @pytest.mark.parametrize(
+        ("path", "extracted"),
+        [
+            pytest.param("results[0].name", "A", id="one thing"),
+            pytest.param("missing", None, id="nothing"),
+            pytest.param("results[*].name", ["A", "B"], id="many"),
+            pytest.param("missing[*]", [], id="none of many"),
+            pytest.param("$.results[0].name", ["A"], id="a query of one thing"),
+        ],
+    )
+    def test_gives_a_list_where_the_path_may_match_many(self, path: str, extracted: Any) -> None:
+        assert compile_path(path).extract(VALUE, Allowance()) == extracted
+
+    def test_stops_before_a_list_grows_too_large(self) -> None:
+        value: dict[str, Any] = {}
+        for _ in range(2_000):
+            value = {"a": value}  # everything below, of every level: 2,000 x 1,000 values
+
+        with pytest.raises(UnstorableValueError, match="over 100,000 characters"):
+            compile_path("$..*").extract(value, Allowance(max_chars=100_000))
+
+
+class TestCompilePathToOne:
+    def test_takes_a_path_to_one_thing(self) -> None:
+        assert compile_path_to_one("results[0].name").first(VALUE, Allowance()) == "A"
+
+    @pytest.mark.parametrize("path", ["$.a", "a[*].b"], ids=["query", "every item"])
+    def test_refuses_a_path_to_many(self, path: str) -> None:
+        with pytest.raises(ValueError, match="may lead to many things; a key is a path to one"):
+            compile_path_to_one(path)

@@ -9,11 +9,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from callboard.core.json_values import dumps
+from callboard.core.json_values import JsonValue, dumps
 from callboard.workflows.transforms.base import TransformError, TransformTools
 from callboard.workflows.transforms.markdown_to_json import MarkdownToJson, MarkdownToJsonConfig
 
-SCHEMAS = Path(__file__).parents[4] / "workflows" / "markdown_schemas"
+SCHEMAS = Path(__file__).parents[4] / "src" / "callboard" / "workflows" / "markdown_schemas"
 
 HARBORVIEW = {
     "name": "Harborview Medical Center",
@@ -58,7 +58,7 @@ MEETING = """### Primary Meeting Location: Cal Anderson Park
 ANSWER = f"## Emergency Contacts Analysis\n\n{CONTACT}\n## Meeting Locations\n\n{MEETING}"
 
 
-def read(markdown: str) -> dict[str, Any]:
+def read(markdown: JsonValue) -> dict[str, Any]:
     raw = json.loads((SCHEMAS / "emergency_contacts.json").read_text())
     tools = TransformTools(render=lambda value, _names: value, markdown_schemas={"emergency_contacts": raw})
     config = MarkdownToJsonConfig.model_validate({"schema": "emergency_contacts"})
@@ -174,6 +174,7 @@ SAME_CONTENT = {
     ),
     "wrapped in a fence": f"```markdown\n{ANSWER}```\n",
     "wrapped in a plain fence": f"```\n{ANSWER}\n```",
+    "a plain fence between words": f"Here it is:\n\n```\n{ANSWER}\n```\n\nTake care.",
     "indented as a whole": each_line(ANSWER, lambda line: "    " + line),
     "numbered list of bold names": ANSWER.replace("### Harborview Medical Center", "1. **Harborview Medical Center**")
     .replace("### Primary Meeting Location: Cal Anderson Park", "1. **Primary Meeting Location: Cal Anderson Park**")
@@ -288,7 +289,7 @@ class TestFields:
             pytest.param("**Phone**: 911 (emergencies)", "phone", "911 (emergencies)", id="phone with a note"),
             pytest.param("**Phone**:", "phone", None, id="nothing behind the colon"),
             pytest.param("**Fit Score**: N/A", "fit_score", None, id="no score"),
-            pytest.param("**Fit Score**: 9/10", "fit_score", 9, id="the number as it is written"),
+            pytest.param("**Fit Score**: 9/10", "fit_score", 90, id="a part of the full marks"),
             pytest.param("**Fit Score**: 87.5", "fit_score", 88, id="rounded"),
             pytest.param("**Fit Score**: about 80", "fit_score", 80, id="number within words"),
             pytest.param("**24/7 Available**: No", "available_24hr", False, id="no"),
@@ -432,31 +433,66 @@ class TestWarnings:
         warnings = read("\n\n".join(["word " * 100] * 150) + "\n" + ANSWER)["warnings"]
 
         assert len(warnings) == 101
-        assert warnings[-1] == "and 50 more"
+        assert warnings[-1] == "and 50 more, between line 201 and line 299"
         assert len(warnings[0]) < 120
 
 
-class TestBadInput:
-    def test_refuses_what_is_no_text_and_says_where_the_text_is(self) -> None:
-        tools = TransformTools(render=lambda value, _names: value)
+class TestInput:
+    def test_takes_the_whole_output_of_an_llm_step(self) -> None:
+        output = {"content": ANSWER, "finish_reason": "stop", "model": "m", "usage": {}}
 
-        with pytest.raises(TransformError, match=r"takes text, not dict.*content"):
-            MarkdownToJson().apply({"content": ANSWER}, MarkdownToJsonConfig(schema="x"), tools)
+        assert read(output) == read(ANSWER)
+
+    def test_says_that_a_model_stopped_at_its_limit(self) -> None:
+        warnings = read({"content": ANSWER, "finish_reason": "length"})["warnings"]
+
+        assert warnings == ["the model stopped at its limit (max_tokens): the last block may be incomplete"]
+
+    def test_reads_null_as_an_empty_text(self) -> None:
+        result = read(None)
+
+        assert result["contacts"] == []
+        assert result["warnings"][0] == "the input is null, as a step leaves it that was skipped or failed"
 
     @pytest.mark.parametrize(
-        ("name", "message"),
+        ("value", "kind"),
         [
-            pytest.param("emergency_contact", "Did you mean emergency_contacts", id="typing error"),
-            pytest.param("auto", "belongs to the workflow format", id="not built yet"),
+            pytest.param({"data": 1, "content": "x"}, "an object with the keys content, data", id="some object"),
+            pytest.param({"content": None, "finish_reason": "stop"}, "an object with the keys", id="no content"),
+            pytest.param(["x"], "a list", id="list"),
+            pytest.param(1, "a number", id="number"),
+            pytest.param(True, "a boolean", id="boolean"),
         ],
     )
-    def test_finds_unknown_schemas_when_a_file_is_loaded(self, name: str, message: str) -> None:
+    def test_refuses_what_is_no_text_and_says_where_the_text_is(self, value: JsonValue, kind: str) -> None:
+        with pytest.raises(TransformError, match=rf"takes text, not {kind}.*\.content"):
+            read(value)
+
+    def test_says_that_the_schema_is_not_there(self) -> None:
+        tools = TransformTools(render=lambda value, _names: value)
+
+        with pytest.raises(TransformError, match=r"no Markdown schema 'x'. There are: auto, key_values, lists"):
+            MarkdownToJson().apply("", MarkdownToJsonConfig(schema="x"), tools)
+
+
+class TestCheck:
+    @pytest.mark.parametrize(
+        ("name", "nearest"),
+        [("emergency_contact", "emergency_contacts"), ("section", "sections"), ("keyvalues", "key_values")],
+    )
+    def test_finds_unknown_schemas_when_a_file_is_loaded(self, name: str, nearest: str) -> None:
         config = MarkdownToJsonConfig.model_validate({"format": name})
 
         findings = MarkdownToJson().check(config, {"emergency_contacts": {}})
 
         assert [finding.pointer for finding in findings] == ["/schema"]
-        assert message in findings[0].message
+        assert f'Did you mean "{nearest}"' in findings[0].message
+
+    @pytest.mark.parametrize("name", ["sections", "tables", "lists", "key_values", "auto", "emergency_contacts"])
+    def test_accepts_the_general_readings_and_good_files(self, name: str) -> None:
+        raw = json.loads((SCHEMAS / "emergency_contacts.json").read_text())
+
+        assert MarkdownToJson().check(MarkdownToJsonConfig(schema=name), {"emergency_contacts": raw}) == ()
 
     def test_finds_what_is_wrong_with_a_schema_file(self) -> None:
         broken = {

@@ -5,7 +5,7 @@ import pytest
 from callboard.workflows.transforms.base import UnknownTransformError
 from callboard.workflows.transforms.join import Join
 from callboard.workflows.transforms.merge import Merge
-from callboard.workflows.transforms.registry import FORMAT_OPERATIONS, TransformRegistry
+from callboard.workflows.transforms.registry import TransformRegistry
 
 
 class TestGet:
@@ -13,11 +13,6 @@ class TestGet:
         join = Join()
 
         assert TransformRegistry([join, Merge()]).get("join") is join
-
-    @pytest.mark.parametrize("operation", sorted(FORMAT_OPERATIONS - {"join", "merge"}))
-    def test_tells_an_operation_that_is_not_there_yet_from_a_typing_error(self, operation: str) -> None:
-        with pytest.raises(UnknownTransformError, match=r"does not run it yet. It runs: join, merge"):
-            TransformRegistry([Join(), Merge()]).get(operation)
 
     @pytest.mark.parametrize(
         ("operation", "message"),

@@ -7,6 +7,7 @@ them as bold lines or list items; none of that decides here.
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from functools import lru_cache
 
 from callboard.workflows.transforms.markdown.labels import KnownLabels, find_label
 from callboard.workflows.transforms.markdown.lines import Line
@@ -16,6 +17,7 @@ _NUMBERING = re.compile(r"^\W*(?:\(?#?\d{1,3}[.):]\s+)?[^\w(\"'“]*")
 _SEPARATORS = " \t:：-–—|·,;"
 _BOLD_SECTION_LEVEL = 2
 _BOLD_ITEM_LEVEL = 6  # below every real heading
+_MAX_TITLE_CHARS = 100
 
 
 def find_section(schema: MarkdownSchema, heading: str) -> SectionRule | None:
@@ -88,11 +90,13 @@ def split_choice(choices: Mapping[str, Sequence[str]], heading: str) -> tuple[st
     return None, text.strip(_SEPARATORS)
 
 
-def with_bold_headings(schema: MarkdownSchema, known: KnownLabels, lines: Sequence[Line]) -> list[Line]:
+def with_bold_headings(schema: MarkdownSchema, lines: Sequence[Line]) -> list[Line]:
     """Return `lines` with those made headings that do the work of one without a `#`.
 
-    They are bold as a whole and stand above labels, or are the list item in which the labels are nested.
+    They are bold as a whole or underlined and stand above labels, or are the list item in which the
+    labels are nested.
     """
+    known = schema.labels
     result: list[Line] = []
     label_follows = False
     for index in range(len(lines) - 1, -1, -1):
@@ -103,21 +107,50 @@ def with_bold_headings(schema: MarkdownSchema, known: KnownLabels, lines: Sequen
             label_follows = True
         elif line.level:
             label_follows = False
-        elif _is_bold_alone(line) and find_section(schema, line.text) is not None:
+        elif _is_marked(line) and find_section(schema, line.text) is not None:
             label_follows = False
             line = replace(line, level=_BOLD_SECTION_LEVEL)
         elif not _stands_below_item(schema, before) and (
-            (label_follows and _is_bold_alone(line)) or _holds_labels(line, after, known)
+            (label_follows and _is_marked(line)) or _holds_labels(line, after, known)
         ):
             label_follows = False
             line = _as_item_heading(line)
         result.append(line)
-    return result[::-1]
+    result.reverse()
+    return result if any(line.level for line in result) else _with_plain_headings(schema, result)
+
+
+def _with_plain_headings(schema: MarkdownSchema, lines: Sequence[Line]) -> list[Line]:
+    """Return the lines of a text without any marks, those made headings that begin a paragraph and name something."""
+    result: list[Line] = []
+    for index, line in enumerate(lines):
+        after = lines[index + 1] if index + 1 < len(lines) else None
+        begins = not index or lines[index - 1].block != line.block
+        level = 0
+        if begins and _is_title(line, schema):
+            level = _plain_level(line, after, schema)
+        result.append(replace(line, level=level))
+    return result
+
+
+def _plain_level(line: Line, after: Line | None, schema: MarkdownSchema) -> int:
+    if find_section(schema, line.text) is not None:
+        return _BOLD_SECTION_LEVEL
+    return _BOLD_ITEM_LEVEL if after is not None and _is_label(after, schema.labels) else 0
+
+
+def _is_title(line: Line, schema: MarkdownSchema) -> bool:
+    is_short = len(line.text) <= _MAX_TITLE_CHARS and not line.text.endswith((".", "!", "?", ",", ";", ":"))
+    return is_short and not _is_label(line, schema.labels)
 
 
 def _is_label(line: Line, known: KnownLabels) -> bool:
     found = find_label(line, known)
     return (found is not None and normalise_label(found[0]) in known) or normalise_label(line.text) in known
+
+
+def _is_marked(line: Line) -> bool:
+    return line.is_underlined or _is_bold_alone(line)
 
 
 def _is_bold_alone(line: Line) -> bool:
@@ -142,13 +175,18 @@ def _holds_labels(line: Line, after: Line | None, known: KnownLabels) -> bool:
 
 
 def _as_item_heading(line: Line) -> Line:
-    bold = tuple(run for run in line.runs if run.bold)
+    bold = tuple(run for run in line.runs if run.bold and not line.is_underlined)
     return replace(line, level=_BOLD_ITEM_LEVEL, runs=bold or line.runs)
 
 
 def _opens(text: str, alias: str) -> bool:
-    wanted = _words(alias)
+    wanted = _alias_words(alias)
     return f" {wanted} " in text if " " in wanted else text.strip() == wanted
+
+
+@lru_cache(maxsize=1_024)
+def _alias_words(alias: str) -> str:
+    return _words(alias)
 
 
 def _words(text: str) -> str:

@@ -4,29 +4,21 @@ Called by `markdown/items.py` and `markdown/headings.py`.
 """
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import TypeAlias
 
-from callboard.workflows.transforms.markdown.lines import Line, Run
-from callboard.workflows.transforms.markdown.schema import FieldRule, MarkdownSchema, normalise_label
+from callboard.workflows.transforms.markdown.inline import Run
+from callboard.workflows.transforms.markdown.lines import Line
+from callboard.workflows.transforms.markdown.schema import FieldRule, normalise_label
 
 KnownLabels: TypeAlias = Mapping[str, FieldRule | None]  # by normal form; None: only searched for mentions
 
 _LABEL = re.compile(
-    r"^[\W_]{0,12}?(?P<label>\w[^:：\n]{0,50}?)\s*(?:[:：]|\s[-–—=](?=\s|$))\s*(?P<value>.*)$", re.DOTALL
+    r"^[\W_]{0,12}?(?P<label>\w[^:：\n]{0,50}?)\s{0,9}(?:[:：]|\s[-–—=](?=\s|$))\s*(?P<value>.*)$", re.DOTALL
 )
 _HAS_SEPARATOR = re.compile(r"\s*([:：]|[-–—=|](\s|$))")
-_BETWEEN_FIELDS = re.compile(r"[^\w.!?)\]\"'”%+]+$")  # "; ", " | ", an emoji before the next label
-
-
-def known_labels(schema: MarkdownSchema) -> dict[str, FieldRule | None]:
-    """Return every label of every section."""
-    known: dict[str, FieldRule | None] = {}
-    for section in schema.sections:
-        for name, rule in section.labels():
-            known[name] = known.get(name) or rule
-    return known
+_ENDS_OF_VALUES = "_.!?)]\"'”%+"
 
 
 def find_label(line: Line, known: KnownLabels) -> tuple[str, str] | None:
@@ -56,21 +48,38 @@ def value_line(line: Line, value: str) -> Line:
 
 def split_at_labels(line: Line, known: KnownLabels) -> list[Line]:
     """Cut a line where a further known label begins: `**Phone**: 1 | **Website**: x` are two fields."""
+    return _split(line, lambda label: normalise_label(label) in known)
+
+
+def split_at_bold_labels(line: Line) -> list[Line]:
+    """Cut a line where a further label begins, known or not."""
+    return _split(line, lambda label: bool(normalise_label(label)))
+
+
+def _split(line: Line, is_label: Callable[[str], bool]) -> list[Line]:
+    if line.level:
+        return [line]
     parts: list[list[Run]] = [[]]
     for index, run in enumerate(line.runs):
-        if _has_words(parts[-1]) and _is_label(run, line.runs[index + 1 :], known):
+        following = line.runs[index + 1].text if index + 1 < len(line.runs) else ""
+        if run.bold and _has_words(parts[-1]) and _has_colon(run.text, following) and is_label(run.text):
             last = parts[-1][-1]
-            parts[-1][-1] = replace(last, text=_BETWEEN_FIELDS.sub("", last.text))
+            parts[-1][-1] = replace(last, text=_without_signs(last.text))
             parts.append([])
         parts[-1].append(run)
     return [replace(line, runs=tuple(runs)) for runs in parts if any(run.text.strip() for run in runs)]
 
 
-def _is_label(run: Run, following: Sequence[Run], known: KnownLabels) -> bool:
-    has_colon = run.text.rstrip().endswith((":", "："))
-    if not has_colon and following:
-        has_colon = following[0].text.lstrip().startswith((":", "："))
-    return run.bold and has_colon and normalise_label(run.text) in known
+def _has_colon(text: str, following: str) -> bool:
+    return text.rstrip().endswith((":", "：")) or following.lstrip().startswith((":", "："))
+
+
+def _without_signs(text: str) -> str:
+    """Return `text` without what stands between two fields at its end: "; ", " | ", an emoji."""
+    end = len(text)
+    while end and not (text[end - 1].isalnum() or text[end - 1] in _ENDS_OF_VALUES):
+        end -= 1
+    return text[:end]
 
 
 def _has_words(runs: Sequence[Run]) -> bool:

@@ -1,0 +1,51 @@
+"""A workflow that is ready to run: what `compiler.py` makes of a bundle, and the engine and the runner take."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from callboard.core.errors import Finding
+from callboard.core.json_values import JsonValue
+from callboard.workflows.definition import WorkflowDefinition
+from callboard.workflows.findings import WorkflowFinding
+from callboard.workflows.json_schemas import JsonSchema
+from callboard.workflows.references import Template
+from callboard.workflows.steps.base import CompiledStep
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CompiledWorkflow:
+    """A workflow, ready to run as often as wanted. It keeps nothing of a run."""
+
+    definition: WorkflowDefinition
+    steps: tuple[CompiledStep, ...]
+    outputs: Template | None
+    input_schema: JsonSchema
+    input_defaults: Mapping[str, JsonValue]
+    warnings: tuple[WorkflowFinding, ...]
+
+    @property
+    def name(self) -> str:
+        return self.definition.name
+
+    @property
+    def context(self) -> Mapping[str, JsonValue]:
+        return self.definition.context
+
+    @property
+    def timeout_seconds(self) -> float:
+        return self.definition.timeout_seconds
+
+    @property
+    def total_steps(self) -> int:
+        """The number of top-level steps: what progress counts in."""
+        return len(self.steps)
+
+    def validate_input(self, value: JsonValue) -> list[Finding]:
+        """Return everything in `value` that `input_schema` refuses; pointers start at the input."""
+        return self.input_schema.check(self.complete_input(value))
+
+    def complete_input(self, value: JsonValue) -> JsonValue:
+        """Return `value` with the defaults that `input_schema` gives for absent top-level properties."""
+        if not isinstance(value, dict) or self.input_defaults.keys() <= value.keys():
+            return value
+        return {**self.input_defaults, **value}

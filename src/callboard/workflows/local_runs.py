@@ -1,0 +1,265 @@
+"""Runs a workflow in this process, without a database: for `callboard run` and recorded tests.
+
+The engine is the one that jobs use. What the run's calls answered may be kept (`core/recording.py`) or come
+from what was kept; whoever watches is told of every step through a `RunObserver`.
+"""
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, Literal, Protocol, TypeAlias
+
+from callboard.core import clock
+from callboard.core.errors import CallboardError, PermanentError, StepError
+from callboard.core.json_values import JsonValue
+from callboard.core.recording import Recorder, Tape, calling
+from callboard.workflows.compiled_workflow import CompiledWorkflow
+from callboard.workflows.engine import MAX_STEP_OUTPUT_BYTES, Engine
+from callboard.workflows.errors import RunFailedError
+from callboard.workflows.memory import LOCAL_TENANT, MemoryCheckpointer, MemoryStepContext
+from callboard.workflows.steps.base import CHOICE_SUFFIX, PaidCall, Progress, StepRecord, UsageRecord
+from callboard.workflows.steps.redaction import PLACEHOLDER, redact
+
+LocalStatus: TypeAlias = Literal["completed", "failed"]
+
+
+class LocalTimeoutError(PermanentError):
+    """The run took longer than the workflow's timeout_seconds."""
+
+    code = "run_timeout"
+    category = "timeout"
+
+
+class RunObserver(Protocol):
+    """Whoever watches a run. Every method returns at once."""
+
+    def step_started(self, path: str, step_type: str) -> None: ...
+
+    def step_retrying(self, path: str, *, attempt: int, delay_seconds: float, error: Mapping[str, Any]) -> None:
+        """The step is tried again after `delay_seconds`; `attempt` is the number of that try."""
+        ...
+
+    def step_ended(self, record: StepRecord) -> None: ...
+
+    def text_came(self, path: str, text: str) -> None:
+        """A streamed answer has grown by `text`."""
+        ...
+
+    def call_ended(self, call: str, usage: UsageRecord) -> None:
+        """The call `path#n` has been answered."""
+        ...
+
+
+class NoObserver:
+    """Nobody watches."""
+
+    def step_started(self, path: str, step_type: str) -> None:
+        """Nothing to tell."""
+
+    def step_retrying(self, path: str, *, attempt: int, delay_seconds: float, error: Mapping[str, Any]) -> None:
+        """Nothing to tell."""
+
+    def step_ended(self, record: StepRecord) -> None:
+        """Nothing to tell."""
+
+    def text_came(self, path: str, text: str) -> None:
+        """Nothing to tell."""
+
+    def call_ended(self, call: str, usage: UsageRecord) -> None:
+        """Nothing to tell."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LocalResult:
+    """How a run ended: with `outputs`, or with an `error` as a job has it."""
+
+    status: LocalStatus
+    outputs: JsonValue = None
+    error: Mapping[str, Any] | None = None
+    duration_ms: int = 0
+
+
+class LocalRun:
+    """One run of a workflow. `usage` and `records` tell at any time what was paid and what has ended.
+
+    `secrets` are what `${secrets.NAME}` stands for; a run that is played is given none. `tenant_id` parts
+    runs that must not see each other's cached answers. `started_at` stands for the time in `${context}`.
+    """
+
+    def __init__(
+        self,
+        workflow: CompiledWorkflow,
+        *,
+        tape: Tape | None = None,
+        observer: RunObserver | None = None,
+        secrets: Mapping[str, str] | None = None,
+        timeout_seconds: float | None = None,
+        max_output_bytes: int = MAX_STEP_OUTPUT_BYTES,
+        tenant_id: str = LOCAL_TENANT,
+        started_at: str | None = None,
+    ) -> None:
+        self._workflow = workflow
+        self._timeout_seconds = timeout_seconds or workflow.timeout_seconds
+        self._engine = Engine(max_output_bytes=max_output_bytes)
+        self._journal = _LocalCheckpointer(
+            tape or Tape(),
+            observer or NoObserver(),
+            secrets=secrets or {},
+            max_output_bytes=max_output_bytes,
+            tenant_id=tenant_id,
+        )
+        self.started_at = started_at or clock.to_iso(clock.now())
+
+    @property
+    def usage(self) -> list[tuple[str, UsageRecord]]:
+        """What was called and paid so far, by `path#n`, in the order in which it was answered."""
+        return self._journal.usage
+
+    @property
+    def records(self) -> Mapping[str, StepRecord]:
+        """The steps that have ended, by path, in that order."""
+        return {path: record for path, record in self._journal.records.items() if not path.endswith(CHOICE_SUFFIX)}
+
+    @property
+    def used_secrets(self) -> set[str]:
+        """The values of the secrets that steps were given."""
+        return self._journal.used_secrets
+
+    async def perform(self, input_data: JsonValue) -> LocalResult:
+        """Return how the run ended. It is not checked here whether `input_data` fits."""
+        started = time.monotonic()
+        try:
+            async with asyncio.timeout(self._timeout_seconds):
+                outputs = await self._walk(input_data)
+        except TimeoutError:
+            message = f"The run took longer than its {self._timeout_seconds:g} seconds (timeout_seconds)."
+            return self._failed(_error_json(LocalTimeoutError(message)), started)
+        except RunFailedError as error:
+            return self._failed(error.error, started)
+        except CallboardError as error:
+            return self._failed(_error_json(error), started)
+        return LocalResult(status="completed", outputs=outputs, duration_ms=_milliseconds_since(started))
+
+    async def _walk(self, input_data: JsonValue) -> JsonValue:
+        return await self._engine.run(
+            self._workflow,
+            input_data=input_data,
+            context={
+                "job_id": "local",
+                "workflow": self._workflow.name,
+                "user_id": None,
+                "started_at": self.started_at,
+            },
+            checkpointer=self._journal,
+            context_for=self._journal.context_for,
+        )
+
+    @staticmethod
+    def _failed(error: Mapping[str, Any], started: float) -> LocalResult:
+        return LocalResult(status="failed", error=error, duration_ms=_milliseconds_since(started))
+
+
+def recording_of(
+    run: LocalRun, recorder: Recorder, *, workflow: str, defaults: Mapping[str, Any], origin: str, keys: set[str]
+) -> dict[str, JsonValue]:
+    """Return what `recorder` kept of `run` as a replay file, without any secret or any of `keys` in it."""
+    document: dict[str, JsonValue] = {
+        "workflow": workflow,
+        "origin": origin,
+        "started_at": run.started_at,
+        "defaults": dict(defaults),
+        "answers": recorder.answers,
+    }
+    redacted: dict[str, JsonValue] = redact(document, run.used_secrets | keys)
+    return redacted
+
+
+class _LocalCheckpointer(MemoryCheckpointer):
+    """The journal of a run, which tells whoever watches."""
+
+    def __init__(
+        self,
+        tape: Tape,
+        observer: RunObserver,
+        *,
+        secrets: Mapping[str, str],
+        max_output_bytes: int,
+        tenant_id: str,
+    ) -> None:
+        super().__init__(
+            secrets=secrets,
+            sleep=asyncio.sleep if tape.playback is None else _go_on_at_once,
+            max_output_bytes=max_output_bytes,
+        )
+        self.tape = tape
+        self.observer = observer
+        self.tenant_id = tenant_id
+        self.used_secrets: set[str] = set()
+
+    async def save(self, record: StepRecord) -> None:
+        await super().save(record)
+        if not record.path.endswith(CHOICE_SUFFIX):
+            self.observer.step_ended(record)
+
+    def note_started(self, path: str, step_type: str, progress: Progress | None) -> None:  # noqa: ARG002 - all are told
+        self.observer.step_started(path, step_type)
+
+    def note_retrying(self, path: str, *, attempt: int, delay_seconds: float, error: Mapping[str, Any]) -> None:
+        self.observer.step_retrying(path, attempt=attempt, delay_seconds=delay_seconds, error=error)
+
+    def note_text(self, path: str, text: str) -> None:
+        self.observer.text_came(path, text)
+
+    def context_for(self, path: str) -> "_LocalStepContext":
+        return _LocalStepContext(self, path)
+
+    def secret(self, name: str) -> str:
+        if self.tape.playback is not None:
+            return PLACEHOLDER  # what stands in the recorded request, so that the two are the same
+        value = super().secret(name)
+        self.used_secrets.add(value)
+        return value
+
+
+class _LocalStepContext(MemoryStepContext):
+    """The context of one attempt of a step, which says which call is under way."""
+
+    def __init__(self, checkpointer: _LocalCheckpointer, path: str) -> None:
+        super().__init__(checkpointer, path)
+        self._local = checkpointer
+
+    @property
+    def job_id(self) -> str:
+        return "local"
+
+    @property
+    def tenant_id(self) -> str:
+        return self._local.tenant_id
+
+    async def _perform(self, perform: Callable[[], Awaitable[PaidCall]]) -> PaidCall:
+        name = f"{self._path}#{self._calls}"
+        with calling(self._local.tape, name):
+            paid = await super()._perform(perform)
+        self._local.observer.call_ended(name, paid.usage)
+        return paid
+
+
+async def _go_on_at_once(_: float) -> None:
+    """Wait for nothing: a run that is played has nobody to spare."""
+    await asyncio.sleep(0)
+
+
+def _milliseconds_since(started: float) -> int:
+    return round((time.monotonic() - started) * 1000)
+
+
+def _error_json(error: CallboardError) -> dict[str, Any]:
+    return {
+        "type": error.code,
+        "category": error.category if isinstance(error, StepError) else "workflow",
+        "message": error.message,
+        "retryable": error.retryable,
+        "step_id": None,
+        "details": error.details if isinstance(error, StepError) else {},
+    }

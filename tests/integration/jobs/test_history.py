@@ -1,0 +1,84 @@
+"""What earlier runs tell: real runs on both databases, read back for a dry run."""
+
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from callboard.jobs.repository.history import JobHistory
+from callboard.workflows.dry_runs.history import Seen
+from tests.fixtures.fake_llm import FakeLLM
+from tests.fixtures.server import Server, ask, running_app, say, workflow
+
+STEPS: list[dict[str, Any]] = [
+    ask("draft", "Hi ${input.name}"),
+    {
+        "id": "choose",
+        "type": "conditional",
+        "config": {"condition": "input.n > 1", "if_true": [say("big", "b")], "if_false": [say("small", "s")]},
+    },
+    {
+        "id": "each",
+        "type": "parallel",
+        "config": {
+            "for_each": "${input.items}",
+            "as": "number",
+            "steps": [say("line", "- ${number}"), say("rare", "r", when="number > 1")],
+        },
+    },
+]
+
+
+@pytest.fixture
+async def server(database_url: str, tmp_path: Path) -> AsyncIterator[Server]:
+    async with FakeLLM() as fake, running_app(database_url, tmp_path, llm_url=fake.ollama_url) as server:
+        server.files.write(workflow("seen", STEPS))
+        yield server
+
+
+async def run(server: Server, n: int, items: list[int], **options: Any) -> None:
+    job = await server.ended(await server.submit("seen", {"name": "Ada", "n": n, "items": items}, **options))
+    assert job["status"] == "completed", job["error"]
+
+
+class TestRead:
+    async def test_is_nothing_before_the_first_run(self, server: Server) -> None:
+        assert await JobHistory(server.services.database).read("seen", tenant_id="default") is None
+
+    async def test_tells_how_steps_ran(self, server: Server) -> None:
+        await run(server, 2, [1, 2, 3, 4])
+        await run(server, 1, [1, 2])
+
+        past = await JobHistory(server.services.database).read("seen", tenant_id="default")
+
+        assert past is not None
+        assert (past.runs, set(past.steps)) == (2, {"draft", "choose", "big", "small", "each", "line", "rare"})
+        assert past.steps["line"].instances == Seen(2, 3, 4)
+        assert past.steps["line"].output_chars == Seen(5, 5, 5)  # "- 1" in quotes
+        assert past.steps["rare"].ran_share == pytest.approx(4 / 6)
+        assert past.steps["choose"].choices == {"if_true": 1, "if_false": 1}
+        assert past.steps["draft"].sample["content"]
+
+    async def test_tells_what_calls_used_and_cost(self, server: Server) -> None:
+        await run(server, 2, [])
+
+        past = await JobHistory(server.services.database).read("seen", tenant_id="default")
+
+        assert past is not None
+        draft = past.steps["draft"]
+        assert draft.calls == Seen(1, 1, 1)
+        assert draft.input_tokens is not None
+        assert draft.output_tokens is not None
+        assert draft.output_tokens.mean > 0
+        assert draft.cost_usd is not None
+        assert past.steps["big"].calls is None
+
+    async def test_is_of_one_tenant_alone(self, server: Server) -> None:
+        other = await server.new_key("jobs:read", "jobs:write", tenant_id="other")
+        await run(server, 2, [1, 2, 3], by=other)
+
+        history = JobHistory(server.services.database)
+
+        assert await history.read("seen", tenant_id="default") is None
+        assert await history.read("seen", tenant_id="other") is not None
