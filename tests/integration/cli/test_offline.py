@@ -16,6 +16,7 @@ NO_NETWORK = ["unshare", "--net"]
 INPUTS = {
     "hello": "hello.json",
     "emergency_contacts": "emergency_contacts.seattle.json",
+    "mission_generation": "mission_generation.portland.json",
 }
 
 

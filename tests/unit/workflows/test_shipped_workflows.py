@@ -22,6 +22,7 @@ from tests.fixtures.shipped_workflows import WORKFLOWS, catalogue_of, compiled, 
 SAMPLES = {
     "emergency_contacts": "emergency_contacts.seattle.json",
     "hello": "hello.json",
+    "mission_generation": "mission_generation.portland.json",
 }
 
 
