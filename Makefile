@@ -15,6 +15,7 @@ CALLBOARD_ARGS ?=
 
 RUNTIME_STAMP := $(VENV)/.stamp-runtime
 DEV_STAMP := $(VENV)/.stamp-dev
+BROWSER_STAMP := tests/browser/node_modules/.package-lock.json
 PIP_INSTALL := $(BIN)/python -m pip install -qq --disable-pip-version-check
 
 # A stamp holds the folder it was made in. With one from another place (the folder was moved or copied), or
@@ -22,7 +23,7 @@ PIP_INSTALL := $(BIN)/python -m pip install -qq --disable-pip-version-check
 IS_STALE := $(shell if [ -f $(RUNTIME_STAMP) ]; then \
 	[ "$$(cat $(RUNTIME_STAMP))" = "$(CURDIR)" ] && $(BIN)/python -c '' >/dev/null 2>&1 || echo yes; fi)
 
-.PHONY: help setup setup-dev demo serve test lint types contracts docs-check check format clean FORCE
+.PHONY: help setup setup-dev demo serve test test-full lint types contracts docs-check check format clean FORCE
 
 help: ## Show this list
 	@echo "Callboard. First: make demo"
@@ -43,6 +44,10 @@ serve: $(RUNTIME_STAMP) ## Start the API with a worker inside
 test: check ## Run every check, then the tests (PYTEST_ARGS="-k name" for some)
 	@$(BIN)/python -m pytest -n auto --dist worksteal $(PYTEST_ARGS)
 
+test-full: $(DEV_STAMP) ## Run the tests that take a browser (chromium) and Mermaid (npm), too
+	@if command -v npm >/dev/null 2>&1; then $(MAKE) $(BROWSER_STAMP); fi
+	@$(BIN)/python -m pytest -m full $(PYTEST_ARGS)
+
 check: lint types contracts docs-check ## Run every check but the tests
 
 lint: $(DEV_STAMP) ## Check style and form
@@ -55,10 +60,10 @@ types: $(DEV_STAMP) ## Check types
 contracts: $(DEV_STAMP) ## Check who imports whom
 	@$(BIN)/lint-imports
 
-docs-check: $(DEV_STAMP) ## Check that docs/settings.md and .env.example tell the settings
+docs-check: $(DEV_STAMP) ## Check that the documents made from the code are up to date
 	@$(BIN)/python scripts/settings_docs.py --check
 
-format: $(DEV_STAMP) ## Bring the code into form, and write the settings' documents
+format: $(DEV_STAMP) ## Bring the code into form, and write the documents that are made from it
 	@$(BIN)/ruff check --fix .
 	@$(BIN)/ruff format .
 	@$(BIN)/python scripts/settings_docs.py
@@ -96,3 +101,8 @@ $(DEV_STAMP): requirements-dev.lock $(RUNTIME_STAMP)
 	@echo "Installing what requirements-dev.lock names ..."
 	@$(PIP_INSTALL) --require-hashes -r requirements-dev.lock
 	@touch $@
+
+# npm writes this file last; without npm, or offline, the tests that need it say so.
+$(BROWSER_STAMP): tests/browser/package-lock.json
+	@echo "Installing what tests/browser/package-lock.json names ..."
+	@cd tests/browser && npm ci --silent && touch node_modules/.package-lock.json

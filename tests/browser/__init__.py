@@ -1,0 +1,1 @@
+"""Tests that look at what Callboard makes through a real browser. They run by `make test-full`."""
