@@ -62,11 +62,13 @@ contracts: $(DEV_STAMP) ## Check who imports whom
 
 docs-check: $(DEV_STAMP) ## Check that the documents made from the code are up to date
 	@$(BIN)/python scripts/settings_docs.py --check
+	@$(BIN)/python scripts/format_docs.py --check
 
 format: $(DEV_STAMP) ## Bring the code into form, and write the documents that are made from it
 	@$(BIN)/ruff check --fix .
 	@$(BIN)/ruff format .
 	@$(BIN)/python scripts/settings_docs.py
+	@$(BIN)/python scripts/format_docs.py
 
 clean: ## Remove the environment and every cache; local data in .callboard stays
 	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache dist build
