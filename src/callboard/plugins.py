@@ -153,12 +153,29 @@ def _make(
         made, name = _MAKERS[entry_point.group](entry_point.load(), context)
     except _UnfitError as error:
         return FoundPlugin(**told, problem=f"{error}.")
-    except Exception as error:  # noqa: BLE001 - it is code of others, which may raise anything; it is told by name
+    except _FAULTS_OF_OTHERS as error:
         return FoundPlugin(**told, problem=f"it raised {type(error).__name__}: {error}.")
     if name in owners:
         noun = _NOUNS[entry_point.group]
         return FoundPlugin(**told, problem=f'the {noun} "{name}" is there already, from {owners[name]}; rename it.')
     return FoundPlugin(**told, made=made, name=name)
+
+
+# What code of others raises while it is loaded and makes its part. Anything else is no mistake in a package.
+_FAULTS_OF_OTHERS = (
+    ArithmeticError,
+    AssertionError,
+    AttributeError,
+    CallboardError,
+    ImportError,
+    LookupError,
+    NameError,
+    OSError,
+    RuntimeError,
+    SyntaxError,
+    TypeError,
+    ValueError,
+)
 
 
 class _UnfitError(Exception):

@@ -12,12 +12,12 @@ from pydantic import BaseModel
 
 from callboard.core.errors import StepError
 from callboard.core.http_client import HttpClient, HttpResponse
-from callboard.core.pricing import NO_COST, Cost, UnitPrice
+from callboard.core.pricing import UnitPrice
 from callboard.core.url_guard import AllowedHosts, UrlGuard, UrlRefusedError
-from callboard.integrations.call_prices import find_own_price
 from callboard.integrations.errors import ServiceRejectedError
 from callboard.integrations.http_answers import is_redirect, read_data, show_location
 from callboard.integrations.http_parameters import METHODS, SERVICE, HttpCall, host_of, to_request
+from callboard.integrations.http_pricing import price_request
 from callboard.integrations.port import ServiceResult, parse_parameters
 from callboard.integrations.vendor_calls import build_refusal, flatten_text, send
 
@@ -74,11 +74,6 @@ def parse_call(service: Any, method: str, parameters: Mapping[str, Any]) -> Http
     if not isinstance(parsed, HttpCall):
         raise TypeError(f"{type(parsed).__name__} belongs to no method of http")
     return parsed
-
-
-def price_request(host: str, prices: Mapping[str, UnitPrice]) -> Cost:
-    """Return the cost of one request: the operator's price for `http:<host>`, else for `http`, else nothing."""
-    return find_own_price((f"{SERVICE}:{host}", SERVICE), prices) or NO_COST
 
 
 def _refusal(method: str, host: str, response: HttpResponse) -> StepError:

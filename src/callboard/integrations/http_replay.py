@@ -9,8 +9,9 @@ from pydantic import BaseModel
 
 from callboard.core.pricing import Cost, UnitPrice
 from callboard.core.replay import RecordedAnswers
-from callboard.integrations.http import SETTING, price_request
+from callboard.integrations.http import SETTING
 from callboard.integrations.http_parameters import METHODS, SERVICE, HttpCall, host_of
+from callboard.integrations.http_pricing import price_request
 from callboard.integrations.recorded import RecordedService
 
 

@@ -115,19 +115,21 @@ class WorkerLease:
         """Run in the renewal thread, on a loop and a connection of its own."""
         engine = self._database.single_connection_engine()
         pause = self._lease_seconds / RENEWALS_PER_LEASE
-        while not stop.wait(pause):
-            if time.monotonic() - self._loop_answered_at > MAX_LOOP_SILENCE_SECONDS:
-                log.error("worker.loop_silent", worker_id=str(self.worker_id), seconds=MAX_LOOP_SILENCE_SECONDS)
-                continue
-            before = time.monotonic()
-            try:
-                async with engine.begin() as connection:
-                    is_ours = await renew_worker(connection, self.worker_id, lease_seconds=self._lease_seconds)
-            except DATABASE_ERRORS as error:
-                log.warning("worker.renewal_failed", worker_id=str(self.worker_id), error=repr(error)[:300])
-                continue
-            if not is_ours:
-                self._is_lost = True
-                break
-            self._renewed_at = before
-        await engine.dispose()
+        try:
+            while not stop.wait(pause):
+                if time.monotonic() - self._loop_answered_at > MAX_LOOP_SILENCE_SECONDS:
+                    log.error("worker.loop_silent", worker_id=str(self.worker_id), seconds=MAX_LOOP_SILENCE_SECONDS)
+                    continue
+                before = time.monotonic()
+                try:
+                    async with engine.begin() as connection:
+                        is_ours = await renew_worker(connection, self.worker_id, lease_seconds=self._lease_seconds)
+                except DATABASE_ERRORS as error:
+                    log.warning("worker.renewal_failed", worker_id=str(self.worker_id), error=repr(error)[:300])
+                    continue
+                if not is_ours:
+                    self._is_lost = True
+                    break
+                self._renewed_at = before
+        finally:
+            await engine.dispose()

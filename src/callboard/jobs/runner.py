@@ -15,7 +15,7 @@ import structlog
 
 from callboard.core.clock import milliseconds_between, now, to_iso
 from callboard.core.database import DATABASE_ERRORS, Database
-from callboard.core.errors import CallboardError, StepError
+from callboard.core.errors import CallboardError
 from callboard.core.json_values import JsonValue, UnstorableValueError, dumps, loads
 from callboard.core.telemetry import Telemetry
 from callboard.jobs.checkpoints import Journal, RunCheckpointer, RunStepContext
@@ -29,7 +29,7 @@ from callboard.jobs.repository.journal import load_journal
 from callboard.jobs.status import JobStatus
 from callboard.workflows.compiled_workflow import CompiledWorkflow
 from callboard.workflows.engine import Engine
-from callboard.workflows.errors import RunFailedError
+from callboard.workflows.errors import RunFailedError, error_of_run
 from callboard.workflows.service import BundleStore
 from callboard.workflows.steps.base import RecordedStep, RunSuspended
 
@@ -237,16 +237,16 @@ class JobRunner:
         if isinstance(error, asyncio.CancelledError):
             return self._finish_of_stopped(run)
         if isinstance(error, CallboardError):  # what the run began with is gone, or this version cannot run it
-            return _failed(run.job, _error_json(error))
+            return _failed(run.job, error_of_run(error))
         log.error("job.crashed", exc_info=error)
-        return _failed(run.job, _error_json(RunCrashedError()))
+        return _failed(run.job, error_of_run(RunCrashedError()))
 
     def _finish_of_stopped(self, run: ActiveRun) -> Finish:
         if run.stop_reason is StopReason.CANCELLED:
             return Finish(job_id=run.job.id, fence=run.job.fence, status=JobStatus.CANCELLED)
         if run.stop_reason is StopReason.TIMED_OUT:
             message = f"The run took longer than its {run.job.timeout_seconds} seconds (timeout_seconds)."
-            return _failed(run.job, _error_json(RunTimeoutError(message)))
+            return _failed(run.job, error_of_run(RunTimeoutError(message)))
         return Finish(job_id=run.job.id, fence=run.job.fence, status=JobStatus.QUEUED)
 
     async def _finish(self, run: ActiveRun, finish: Finish) -> None:
@@ -288,20 +288,9 @@ def _completed(job: ClaimedJob, outputs: Mapping[str, JsonValue]) -> Finish:
     try:
         text = dumps(given)
     except UnstorableValueError as error:
-        return _failed(job, _error_json(error))
+        return _failed(job, error_of_run(error))
     return Finish(job_id=job.id, fence=job.fence, status=JobStatus.COMPLETED, outputs_json=text)
 
 
 def _failed(job: ClaimedJob, error: dict[str, Any]) -> Finish:
     return Finish(job_id=job.id, fence=job.fence, status=JobStatus.FAILED, error=error)
-
-
-def _error_json(error: CallboardError) -> dict[str, Any]:
-    return {
-        "type": error.code,
-        "category": error.category if isinstance(error, StepError) else "workflow",
-        "message": error.message,
-        "retryable": error.retryable,
-        "step_id": None,
-        "details": error.details if isinstance(error, StepError) else {},
-    }

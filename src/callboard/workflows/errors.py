@@ -8,7 +8,7 @@ a finding with a pointer of it.
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from callboard.core.errors import CallboardError, Finding, NotFoundError, PermanentError, UnprocessableError
+from callboard.core.errors import CallboardError, Finding, NotFoundError, PermanentError, StepError, UnprocessableError
 from callboard.workflows.findings import SourcePlace, WorkflowFinding, suggest
 
 
@@ -126,6 +126,19 @@ class PromptError(PermanentError):
 
     code = "prompt_failed"
     category = "workflow"
+
+
+def error_of_run(error: CallboardError) -> dict[str, Any]:
+    """Return `error` as the error of a run that no single step ended: {type, category, message, retryable, step_id,
+    details}, as it stands in the job."""
+    return {
+        "type": error.code,
+        "category": error.category if isinstance(error, StepError) else "workflow",
+        "message": error.message,
+        "retryable": error.retryable,
+        "step_id": None,
+        "details": error.details if isinstance(error, StepError) else {},
+    }
 
 
 class RunFailedError(CallboardError):

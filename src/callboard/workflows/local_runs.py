@@ -11,12 +11,12 @@ from dataclasses import dataclass
 from typing import Any, Literal, Protocol, TypeAlias
 
 from callboard.core import clock
-from callboard.core.errors import CallboardError, PermanentError, StepError
+from callboard.core.errors import CallboardError, PermanentError
 from callboard.core.json_values import JsonValue
 from callboard.core.recording import Recorder, Tape, calling
 from callboard.workflows.compiled_workflow import CompiledWorkflow
 from callboard.workflows.engine import MAX_STEP_OUTPUT_BYTES, Engine
-from callboard.workflows.errors import RunFailedError
+from callboard.workflows.errors import RunFailedError, error_of_run
 from callboard.workflows.memory import LOCAL_TENANT, MemoryCheckpointer, MemoryStepContext
 from callboard.workflows.steps.base import CHOICE_SUFFIX, PaidCall, Progress, StepRecord, UsageRecord
 from callboard.workflows.steps.redaction import PLACEHOLDER, redact
@@ -134,11 +134,11 @@ class LocalRun:
                 outputs = await self._walk(input_data)
         except TimeoutError:
             message = f"The run took longer than its {self._timeout_seconds:g} seconds (timeout_seconds)."
-            return self._failed(_error_json(LocalTimeoutError(message)), started)
+            return self._failed(error_of_run(LocalTimeoutError(message)), started)
         except RunFailedError as error:
             return self._failed(error.error, started)
         except CallboardError as error:
-            return self._failed(_error_json(error), started)
+            return self._failed(error_of_run(error), started)
         return LocalResult(status="completed", outputs=outputs, duration_ms=_milliseconds_since(started))
 
     async def _walk(self, input_data: JsonValue) -> JsonValue:
@@ -252,14 +252,3 @@ async def _go_on_at_once(_: float) -> None:
 
 def _milliseconds_since(started: float) -> int:
     return round((time.monotonic() - started) * 1000)
-
-
-def _error_json(error: CallboardError) -> dict[str, Any]:
-    return {
-        "type": error.code,
-        "category": error.category if isinstance(error, StepError) else "workflow",
-        "message": error.message,
-        "retryable": error.retryable,
-        "step_id": None,
-        "details": error.details if isinstance(error, StepError) else {},
-    }

@@ -10,6 +10,7 @@ from callboard.integrations.google_places_pricing import LIST_PRICES, price_call
 from callboard.integrations.google_places_pricing import SERVICE as GOOGLE_PLACES
 from callboard.integrations.http_parameters import SERVICE as HTTP
 from callboard.integrations.http_parameters import host_of
+from callboard.integrations.http_pricing import price_request
 from callboard.llm.anthropic import default_max_tokens
 from callboard.llm.port import Usage
 from callboard.llm.pricing import ModelPrices
@@ -47,7 +48,6 @@ class CallPrices:
             return Decimal(0)
         if service == GOOGLE_PLACES and method in LIST_PRICES:
             return price_call(method, self._own).usd
-        names = [f"{service}.{method}", service]
         if service == HTTP:
-            names.insert(0, f"{HTTP}:{host_of(str(parameters.get('url', '')))}")
-        return (find_own_price(names, self._own) or NO_COST).usd
+            return price_request(host_of(str(parameters.get("url", ""))), self._own).usd
+        return (find_own_price((f"{service}.{method}", service), self._own) or NO_COST).usd
