@@ -26,6 +26,7 @@ from callboard.jobs.checkpoints import Journal
 from callboard.jobs.endings import Endings
 from callboard.jobs.finishes import Finishes
 from callboard.jobs.leases import WorkerLease
+from callboard.jobs.parking import WaitDesk
 from callboard.jobs.queue_stats import DatabaseQueueStats
 from callboard.jobs.repository.history import JobHistory
 from callboard.jobs.repository.jobs import find_ended, read_wait_numbers
@@ -69,6 +70,7 @@ class Services:
     sweeper: Sweeper
     lease: WorkerLease
     journal: Journal
+    desk: WaitDesk
     finishes: Finishes
 
     @property
@@ -139,6 +141,7 @@ async def working(services: Services) -> AsyncIterator[None]:
         await services.runner.stop(grace_seconds=settings.shutdown_grace_seconds)
         await services.sweeper.stop()
         await services.journal.close()
+        await services.desk.close()
         await services.finishes.close()
         await services.lease.stop()
 
@@ -185,12 +188,14 @@ def _connect(
     endings = Endings(lambda ids: find_ended(database, ids))
     lease = WorkerLease(database, lease_seconds=settings.lease_seconds, slots=settings.max_running_jobs)
     journal = Journal(database, max_output_bytes=settings.max_step_output_bytes, telemetry=telemetry, lease=lease)
+    desk = WaitDesk(database, telemetry=telemetry, lease=lease)
     finishes = Finishes(database, telemetry=telemetry, lease=lease)
     runner = JobRunner(
         database,
         engine=Engine(max_output_bytes=settings.max_step_output_bytes),
         bundles=BundleStore(database, registry),
         journal=journal,
+        desk=desk,
         finishes=finishes,
         endings=endings,
         lease=lease,
@@ -229,6 +234,7 @@ def _connect(
         ),
         lease=lease,
         journal=journal,
+        desk=desk,
         finishes=finishes,
     )
 
@@ -243,6 +249,8 @@ def _listen(services: Services) -> NotificationListener | None:
         kind, _, job_id = payload.partition(" ")
         if kind == "cancel":
             services.runner.cancel(UUID(job_id))
+        elif kind == "wake":
+            services.runner.wake(UUID(job_id))
         else:
             services.doorbell.ring()
 

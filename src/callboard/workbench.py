@@ -53,6 +53,7 @@ from callboard.workflows.findings import WorkflowFinding
 from callboard.workflows.model_doubts import KnownModels, find_model_doubts
 from callboard.workflows.prompts import PromptSource
 from callboard.workflows.short_forms import FORMAT_TYPES
+from callboard.workflows.steps.approval import ApprovalStep
 from callboard.workflows.steps.base import StepKind
 from callboard.workflows.steps.conditional import ConditionalStep
 from callboard.workflows.steps.external_api import ExternalApiStep
@@ -60,6 +61,7 @@ from callboard.workflows.steps.llm import LLMStep
 from callboard.workflows.steps.parallel import ParallelStep
 from callboard.workflows.steps.registry import StepRegistry
 from callboard.workflows.steps.transform import TransformStep
+from callboard.workflows.steps.wait import WaitStep
 from callboard.workflows.transforms.base import Transform
 from callboard.workflows.transforms.extract_fields import ExtractFields
 from callboard.workflows.transforms.filter import Filter
@@ -222,6 +224,8 @@ def build_step_registry(
             TransformStep(transforms, transform_threads, max_output_bytes=max_output_bytes),
             ConditionalStep(),
             ParallelStep(),
+            ApprovalStep(),
+            WaitStep(),
             *extra_steps,
         ]
     )

@@ -14,8 +14,10 @@ from callboard.core.json_values import JsonValue, UnstorableValueError, loads
 from callboard.core.telemetry import Telemetry
 from callboard.jobs.checkpoints import Journal, RunCheckpointer, RunStepContext
 from callboard.jobs.leases import WorkerLease
+from callboard.jobs.parking import WaitDesk
 from callboard.jobs.repository.claims import ClaimedJob
 from callboard.jobs.repository.journal import load_journal
+from callboard.jobs.repository.waits import load_tries
 from callboard.workflows.memory import MemoryCheckpointer
 from callboard.workflows.steps.base import (
     Checkpointer,
@@ -60,18 +62,17 @@ class DurableRuns:
 
     def __init__(self, database: Database, job: ClaimedJob) -> None:
         self._database, self._job = database, job
-        self.journal = Journal(
-            database,
-            max_output_bytes=MAX_BYTES,
-            telemetry=Telemetry(),
-            lease=WorkerLease(database, lease_seconds=60, slots=1),
-        )
+        lease = WorkerLease(database, lease_seconds=60, slots=1)
+        self.journal = Journal(database, max_output_bytes=MAX_BYTES, telemetry=Telemetry(), lease=lease)
+        self._desk = WaitDesk(database, telemetry=Telemetry(), lease=lease)
 
     async def attempt(self) -> Run:
         checkpointer = RunCheckpointer(
             self._job,
             self.journal,
+            desk=self._desk,
             recorded=await load_journal(self._database, self._job.id),
+            tries=await load_tries(self._database, self._job.id, self._job.attempt),
             may_go_on=lambda: True,
             telemetry=Telemetry(),
         )
@@ -273,5 +274,5 @@ class TestRunning:
         checkpointer.ensure_running()
         checkpointer.note_started("a", "test", None)
         checkpointer.note_retrying("a", attempt=2, delay_seconds=0.0, error={"message": "m"})
-        await checkpointer.back_off(0.001)
+        await checkpointer.back_off("a", seconds=0.001, attempts=1)
         await checkpointer.save(record("a"))

@@ -19,10 +19,12 @@ from callboard.core.json_values import JsonValue, dump_and_load, dumps, loads
 from callboard.core.telemetry import Telemetry
 from callboard.jobs.errors import JournalRefusedError
 from callboard.jobs.leases import WorkerLease
+from callboard.jobs.parking import RunWaits, WaitDesk
 from callboard.jobs.paths import step_id_of
 from callboard.jobs.repository.claims import ClaimedJob
 from callboard.jobs.repository.fences import NewEvent
 from callboard.jobs.repository.journal import JournalWrite, write_journal
+from callboard.workflows.flows import Flows
 from callboard.workflows.steps.base import (
     CHOICE_SUFFIX,
     PaidCall,
@@ -33,6 +35,7 @@ from callboard.workflows.steps.base import (
     StepRecord,
     UsageRecord,
 )
+from callboard.workflows.steps.waiting import Wait, WaitEnd, WaitKind
 
 SHOW_STARTED_AFTER_SECONDS = 0.05  # a step that ends sooner is shown by its end alone, and costs one row less
 CALL_TYPE = "call"  # step_type of a `path#n` row: one finished paid call inside a step
@@ -80,19 +83,32 @@ class RunCheckpointer:
         job: ClaimedJob,
         journal: Journal,
         *,
+        desk: WaitDesk,
         recorded: Mapping[str, RecordedStep],
+        tries: Mapping[str, int],
         may_go_on: Callable[[], bool],
         telemetry: Telemetry,
     ) -> None:
+        """`recorded` is what earlier runs journaled, `tries` how often steps were tried before a parked back-off."""
         self.job = job
         self.journal = journal
-        self.suspended = asyncio.Event()
+        self._suspended = asyncio.Event()
+        self.waits = RunWaits(job, desk, tries=tries, suspended=self._suspended, suspend=self.suspend)
         self._recorded = recorded
         self._may_go_on = may_go_on
         self._telemetry = telemetry
         self._starting: dict[str, asyncio.TimerHandle] = {}
         self._calls: dict[str, RecordedStep] = {}  # paid in this run, by steps that have not ended
         self._unheard: set[asyncio.Future[bool]] = set()  # writes that the journal has not answered
+
+    @property
+    def flows(self) -> Flows:
+        return self.waits.flows
+
+    def suspend(self) -> None:
+        """Let calls in flight finish, start nothing new, and let go whoever waits."""
+        self._suspended.set()
+        self.waits.wake()
 
     def find(self, path: str) -> RecordedStep | None:
         return self._recorded.get(path) or self._calls.get(path)
@@ -141,7 +157,7 @@ class RunCheckpointer:
         self._unheard.add(written)
         written.add_done_callback(self._unheard.discard)
         if not await self._answer_to(written):
-            self.suspended.set()
+            self.suspend()
             raise RunSuspended
 
     async def settle(self) -> None:
@@ -164,17 +180,16 @@ class RunCheckpointer:
         event = NewEvent(self.job.id, "step.retrying", data)
         self.journal.write_soon(JournalWrite(job_id=self.job.id, fence=self.job.fence, event=event))
 
-    async def back_off(self, seconds: float) -> None:
-        try:
-            async with asyncio.timeout(seconds):
-                await self.suspended.wait()
-        except TimeoutError:
-            return
-        raise RunSuspended
+    async def back_off(self, path: str, *, seconds: float, attempts: int) -> None:
+        wait = Wait(kind=WaitKind.BACK_OFF, step_id=step_id_of(path), seconds=seconds)
+        await self.waits.back_off(path, wait, tries=attempts)
+
+    def attempts_before(self, path: str) -> int:
+        return self.waits.tries_before(path)
 
     def ensure_running(self) -> None:
-        if self.suspended.is_set() or not self._may_go_on():
-            self.suspended.set()
+        if self._suspended.is_set() or not self._may_go_on():
+            self.suspend()
             raise RunSuspended
 
     def close(self) -> None:
@@ -253,6 +268,9 @@ class RunStepContext:
         )
         await self._checkpointer.save_call(record, usage)
         return value
+
+    async def wait_for(self, wait: Wait) -> WaitEnd:
+        return await self._checkpointer.waits.wait_for(self._path, wait)
 
     def resolve_secret(self, name: str) -> str:
         secret = self._secrets(name)

@@ -101,6 +101,12 @@ class Job(Base):
             postgresql_where=sa.text("cancel_requested_at IS NOT NULL"),
             sqlite_where=sa.text("cancel_requested_at IS NOT NULL"),
         ),
+        sa.Index(  # timers that are due
+            "idx_workflow_jobs_wake",
+            "wake_at",
+            postgresql_where=sa.text("status = 'waiting' AND wake_at IS NOT NULL"),
+            sqlite_where=sa.text("status = 'waiting' AND wake_at IS NOT NULL"),
+        ),
         sa.Index("idx_workflow_jobs_status", "status"),
         sa.Index("idx_workflow_jobs_user_id", "tenant_id", "user_id", "id"),
         sa.Index("idx_workflow_jobs_workflow_name", "tenant_id", "workflow_name", "id"),
@@ -136,6 +142,81 @@ class JobStep(Base):
     started_at: Mapped[datetime] = mapped_column(UtcDateTime)
     completed_at: Mapped[datetime] = mapped_column(UtcDateTime)
     duration_ms: Mapped[int] = mapped_column(sa.BigInteger)
+
+
+class JobWait(Base):
+    """What a step of a job waits for: people, a signal, a time. One row per step instance and attempt of the job.
+
+    Rows are written and resolved under their job's row lock, so that a job is never parked past what it waits for.
+    """
+
+    __tablename__ = "job_waits"
+
+    id: Mapped[UUID] = mapped_column(primary_key=True)  # an approval's id
+    job_id: Mapped[UUID] = mapped_column(sa.ForeignKey("llm_workflow_jobs.id", ondelete="CASCADE"))
+    tenant_id: Mapped[str] = mapped_column(sa.String(100))
+    path: Mapped[str] = mapped_column(sa.Text)
+    step_id: Mapped[str] = mapped_column(sa.String(50))
+    kind: Mapped[str] = mapped_column(sa.String(20))
+    attempt: Mapped[int] = mapped_column(sa.Integer)  # of the job, when the step began to wait
+    status: Mapped[str] = mapped_column(sa.String(20))
+    name: Mapped[str | None] = mapped_column(sa.String(100))  # of the signal
+    title: Mapped[str | None] = mapped_column(sa.Text)
+    instructions: Mapped[str | None] = mapped_column(sa.Text)
+    form_schema: Mapped[str | None] = mapped_column(JsonText)
+    required_answers: Mapped[int] = mapped_column(sa.Integer, default=1)
+    tries: Mapped[int] = mapped_column(sa.Integer, default=0)  # of the step, before this back-off
+    payload: Mapped[str | None] = mapped_column(JsonText)  # of the signal that ended it
+    wake_at: Mapped[datetime | None] = mapped_column(UtcDateTime)  # when its time is up
+    opened_at: Mapped[datetime] = mapped_column(UtcDateTime)
+    ended_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
+    taken_at: Mapped[datetime | None] = mapped_column(UtcDateTime)  # when a run was told how it ended
+
+    __table_args__ = (
+        sa.UniqueConstraint("job_id", "path", "attempt"),
+        sa.CheckConstraint("kind IN ('approval','event','timer','back_off')", name="kind"),
+        sa.CheckConstraint("status IN ('open','answered','timed_out','closed')", name="status"),
+        sa.Index(  # the inbox
+            "ix_job_waits_inbox",
+            "tenant_id",
+            "id",
+            postgresql_where=sa.text("status = 'open' AND kind = 'approval'"),
+            sqlite_where=sa.text("status = 'open' AND kind = 'approval'"),
+        ),
+        sa.Index(  # what is left to close when a job ends
+            "ix_job_waits_open",
+            "job_id",
+            postgresql_where=sa.text("status = 'open'"),
+            sqlite_where=sa.text("status = 'open'"),
+        ),
+    )
+
+
+class JobAnswer(Base):
+    """One person's answer to an approval. The key lets each answer once."""
+
+    __tablename__ = "job_answers"
+
+    wait_id: Mapped[UUID] = mapped_column(sa.ForeignKey("job_waits.id", ondelete="CASCADE"), primary_key=True)
+    answered_by: Mapped[str] = mapped_column(sa.String(255), primary_key=True)
+    number: Mapped[int] = mapped_column(sa.Integer)  # in the order in which they came, from 1
+    answer: Mapped[str] = mapped_column(JsonText)
+    answered_at: Mapped[datetime] = mapped_column(UtcDateTime)
+
+
+class JobSignal(Base):
+    """A signal to a job, kept until a step that waits for its name takes it: first come, first taken."""
+
+    __tablename__ = "job_signals"
+
+    job_id: Mapped[UUID] = mapped_column(sa.ForeignKey("llm_workflow_jobs.id", ondelete="CASCADE"), primary_key=True)
+    number: Mapped[int] = mapped_column(sa.Integer, primary_key=True)  # given under the job's row lock, from 1
+    name: Mapped[str] = mapped_column(sa.String(100))
+    payload: Mapped[str] = mapped_column(JsonText)
+    sent_by: Mapped[str] = mapped_column(sa.String(255))
+    sent_at: Mapped[datetime] = mapped_column(UtcDateTime)
+    taken_by: Mapped[UUID | None]  # the wait that it ended
+    taken_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
 
 
 class JobEvent(Base):

@@ -23,9 +23,11 @@ from callboard.jobs.endings import Endings
 from callboard.jobs.errors import RunCrashedError, RunTimeoutError
 from callboard.jobs.finishes import Finishes
 from callboard.jobs.leases import WorkerLease
+from callboard.jobs.parking import WaitDesk
 from callboard.jobs.repository.claims import ClaimedJob, claim_jobs
 from callboard.jobs.repository.finishes import Finish, Finished
 from callboard.jobs.repository.journal import load_journal
+from callboard.jobs.repository.waits import load_tries
 from callboard.jobs.status import JobStatus
 from callboard.workflows.compiled_workflow import CompiledWorkflow
 from callboard.workflows.engine import Engine
@@ -69,7 +71,17 @@ class ActiveRun:
     def suspend(self) -> None:
         """Let calls in flight finish, start nothing new."""
         if self.checkpointer is not None:
-            self.checkpointer.suspended.set()
+            self.checkpointer.suspend()
+
+    def wake(self) -> None:
+        """Have the run look whether what it waits for has come."""
+        if self.checkpointer is not None:
+            self.checkpointer.waits.wake()
+
+    @property
+    def is_waiting_for_news(self) -> bool:
+        """Whether a branch of the run waits for something, while others go on."""
+        return self.checkpointer is not None and bool(self.checkpointer.waits.open)
 
 
 class JobRunner:
@@ -82,6 +94,7 @@ class JobRunner:
         engine: Engine,
         bundles: BundleStore,
         journal: Journal,
+        desk: WaitDesk,
         finishes: Finishes,
         endings: Endings,
         lease: WorkerLease,
@@ -94,6 +107,7 @@ class JobRunner:
         self._engine = engine
         self._bundles = bundles
         self._journal = journal
+        self._desk = desk
         self._finishes = finishes
         self._endings = endings
         self._lease = lease
@@ -134,6 +148,16 @@ class JobRunner:
         run = self._active.get(job_id)
         if run is not None:
             run.stop(StopReason.CANCELLED)
+
+    def wake(self, job_id: UUID) -> None:
+        """Tell the run of this job, if this process holds it, that there may be news of what it waits for."""
+        run = self._active.get(job_id)
+        if run is not None:
+            run.wake()
+
+    def list_waiting_for_news(self) -> list[UUID]:
+        """Return the jobs of this process of which a branch waits for something, while others go on."""
+        return [job_id for job_id, run in self._active.items() if run.is_waiting_for_news]
 
     def abandon_all(self) -> None:
         """Stop every run without writing anything: the lease was lost and the jobs are others' by now."""
@@ -191,9 +215,15 @@ class JobRunner:
         return self._judge(run, run.walk)
 
     async def _walk(self, run: ActiveRun) -> Any:
-        workflow, recorded = await self._load(run.job)
+        workflow, recorded, tries = await self._load(run.job)
         checkpointer = RunCheckpointer(
-            run.job, self._journal, recorded=recorded, may_go_on=self.may_go_on, telemetry=self._telemetry
+            run.job,
+            self._journal,
+            desk=self._desk,
+            recorded=recorded,
+            tries=tries,
+            may_go_on=self.may_go_on,
+            telemetry=self._telemetry,
         )
         run.checkpointer = checkpointer
         return await self._engine.run(
@@ -204,13 +234,15 @@ class JobRunner:
             context_for=lambda path: RunStepContext(checkpointer, path, secrets=self._secrets),
         )
 
-    async def _load(self, job: ClaimedJob) -> tuple[CompiledWorkflow, dict[str, RecordedStep]]:
-        """Return the workflow as it was submitted and what earlier attempts journaled."""
+    async def _load(self, job: ClaimedJob) -> tuple[CompiledWorkflow, dict[str, RecordedStep], dict[str, int]]:
+        """Return the workflow as it was submitted, what earlier runs journaled, and tries before parked back-offs."""
         while True:
             try:
                 workflow = await self._bundles.load(job.definition_hash)
-                recorded = await load_journal(self._database, job.id) if job.was_claimed_before else {}
-                return workflow, recorded
+                if not job.was_claimed_before:
+                    return workflow, {}, {}
+                recorded = await load_journal(self._database, job.id)
+                return workflow, recorded, await load_tries(self._database, job.id, job.attempt)
             except DATABASE_ERRORS as error:
                 log.warning("job.load_failed", error=repr(error)[:300])
                 await asyncio.sleep(LOAD_RETRY_SECONDS)
@@ -231,7 +263,7 @@ class JobRunner:
         if error is None:
             return _completed(run.job, walk.result())
         if isinstance(error, RunSuspended):
-            return Finish(job_id=run.job.id, fence=run.job.fence, status=JobStatus.QUEUED)
+            return _parked(run) or Finish(job_id=run.job.id, fence=run.job.fence, status=JobStatus.QUEUED)
         if isinstance(error, RunFailedError):
             return _failed(run.job, dict(error.error))
         if isinstance(error, asyncio.CancelledError):
@@ -262,6 +294,9 @@ class JobRunner:
             log.warning("job.lease_lost", fence=job.fence)
             return
         seconds = milliseconds_between(job.started_at, now()) / 1000
+        if finished is Finished.REQUEUED:
+            log.debug("job.not_parked", fence=job.fence, reason="news")
+            return
         log.info("job.finished", status=finish.status, fence=job.fence, seconds=seconds, error=finish.error)
         if finish.status.is_final:
             self._telemetry.job_ended(job.workflow_name, finish.status, seconds)
@@ -280,6 +315,14 @@ def _reserved_context(job: ClaimedJob) -> dict[str, Any]:
         "user_id": job.user_id,
         "started_at": to_iso(job.started_at),
     }
+
+
+def _parked(run: ActiveRun) -> Finish | None:
+    """Return the end of a run none of whose flows can go on, or None when something else suspended it."""
+    if run.checkpointer is None or not run.checkpointer.waits.is_parked:
+        return None
+    waits = tuple(reply.wait_id for reply in run.checkpointer.waits.open.values() if reply.wait_id is not None)
+    return Finish(job_id=run.job.id, fence=run.job.fence, status=JobStatus.WAITING, waits=waits)
 
 
 def _completed(job: ClaimedJob, outputs: Mapping[str, JsonValue]) -> Finish:

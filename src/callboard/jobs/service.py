@@ -33,8 +33,9 @@ from callboard.jobs.errors import (
     NotYetSupportedError,
 )
 from callboard.jobs.models import Job, JobStep
+from callboard.jobs.repository.idempotency import EarlierUse, Idempotency, find_key
 from callboard.jobs.repository.jobs import JobFilter, JobRepository, request_cancel
-from callboard.jobs.repository.submissions import Accepted, Idempotency, NewJob, find_accepted, insert_jobs
+from callboard.jobs.repository.submissions import Accepted, NewJob, insert_jobs
 from callboard.jobs.schemas import Cancelled, JobAccepted, JobCreate
 from callboard.jobs.status import JobStatus
 from callboard.jobs.step_lists import RunningStep, StepCursor
@@ -243,12 +244,10 @@ class JobService:
             valid_since=self._keys_valid_since(),
         )
 
-    async def _find_earlier(self, caller: Caller, key: str | None) -> Accepted | None:
+    async def _find_earlier(self, caller: Caller, key: str | None) -> EarlierUse | None:
         if key is None:
             return None
-        return await find_accepted(
-            self._database, caller.tenant_id, SUBMIT_ROUTE, key, valid_since=self._keys_valid_since()
-        )
+        return await find_key(self._database, caller.tenant_id, SUBMIT_ROUTE, key, valid_since=self._keys_valid_since())
 
     def _keys_valid_since(self) -> datetime:
         return now() - timedelta(hours=self._idempotency_hours)
@@ -286,7 +285,7 @@ def _refuse_unfit_input(workflow: PreparedWorkflow, request: JobCreate) -> None:
         )
 
 
-def _first_answer(caller: Caller, request: JobCreate, earlier: Accepted) -> Submitted:
+def _first_answer(caller: Caller, request: JobCreate, earlier: Accepted | EarlierUse) -> Submitted:
     if earlier.body_hash != _hash_of(caller, request):
         raise IdempotencyConflictError
     return Submitted(JobAccepted.model_validate_json(earlier.answer or "{}"), is_repeated=True)

@@ -21,11 +21,14 @@ from callboard.jobs.repository.housekeeping import (
     list_cancel_requests,
 )
 from callboard.jobs.repository.takeovers import take_back_forgotten, take_over_jobs
+from callboard.jobs.repository.waits import list_news
+from callboard.jobs.repository.wakings import wake_due_jobs
 from callboard.jobs.repository.workers import list_living_workers, mark_dead
 from callboard.jobs.runner import JobRunner
 from callboard.jobs.status import JobStatus
 
 CANCEL_LOOK_SECONDS = 0.3  # a cancel is promised within a second, whoever runs the job
+WAKE_LOOK_SECONDS = 0.5  # how late a timer of a parked job may be noticed
 SWEEPS_PER_LEASE = 6
 MAX_SWEEP_SECONDS = 5.0  # a dead neighbour on the same host is noticed this soon
 MAX_GAP_OF_LEASE = 0.5  # three sweeps missed, while a lease that is renewed in time has more left than this
@@ -67,6 +70,7 @@ class Sweeper:
             asyncio.create_task(self._repeat(self.begin_anew_if_lost, CANCEL_LOOK_SECONDS), name="lease-watch"),
             asyncio.create_task(self._repeat(self.sweep, self._sweep_seconds), name="sweeper"),
             asyncio.create_task(self._repeat(self.heed_cancels, CANCEL_LOOK_SECONDS), name="cancel-look"),
+            asyncio.create_task(self._repeat(self.wake_due, WAKE_LOOK_SECONDS), name="timers"),
             asyncio.create_task(self._repeat(self.clean_up, HOUSEKEEPING_SECONDS), name="housekeeping"),
         ]
 
@@ -101,9 +105,18 @@ class Sweeper:
             self._ring()
 
     async def heed_cancels(self) -> None:
-        """Abort the runs of this process that somebody asked to cancel."""
+        """Abort the runs of this process that somebody asked to cancel, and wake those that there is news for."""
         for job_id in await list_cancel_requests(self._database, self._lease.worker_id):
             self._runner.cancel(job_id)
+        waiting = self._runner.list_waiting_for_news()
+        if waiting:
+            for job_id in await list_news(self._database, waiting):
+                self._runner.wake(job_id)
+
+    async def wake_due(self) -> None:
+        """Put parked jobs whose time is up back into the queue."""
+        while await wake_due_jobs(self._database):
+            self._ring()
 
     async def begin_anew_if_lost(self) -> None:
         """When somebody marked this worker dead: let go of its runs, and come back as a new worker."""

@@ -39,6 +39,7 @@ from callboard.workflows.steps.base import (
     StepRecord,
     StepSequence,
 )
+from callboard.workflows.steps.waiting import WaitTimedOutError
 
 MAX_STEP_OUTPUT_BYTES = 4 * 1024 * 1024  # the default of the setting of that name
 MAX_MESSAGE_CHARS = 4_000  # a vendor's error page is not to fill the journal
@@ -235,6 +236,9 @@ class _Run:
         step = instance.step
         if step.when is not None and not step.when.evaluate(instance.frame.scope):
             return _End(StepOutcome.SKIPPED, SKIPPED_VIEW)
+        instance.attempts = self.checkpointer.attempts_before(instance.path)
+        if instance.attempts:
+            await self.checkpointer.back_off(instance.path, seconds=0, attempts=instance.attempts)
         while True:
             instance.attempts += 1
             try:
@@ -248,7 +252,7 @@ class _Run:
             self.checkpointer.note_retrying(
                 instance.path, attempt=instance.attempts + 1, delay_seconds=delay, error=failure.error
             )
-            await self.checkpointer.back_off(delay)
+            await self.checkpointer.back_off(instance.path, seconds=delay, attempts=instance.attempts)
             self.checkpointer.ensure_running()
         if step.is_container:
             return _End(StepOutcome.SUCCEEDED, successful_view(step, output))
@@ -264,6 +268,7 @@ class _Run:
             context=self.context_for(instance.path),
             timeout_seconds=instance.step.timeout_seconds,
             children=_Children(self, instance),
+            flows=self.checkpointer.flows,
         )
 
     def _delay_before_next(self, instance: _Instance, error: TemporaryError | StepFailedError) -> float | None:
@@ -283,6 +288,7 @@ class _Run:
             _error_json(error, message, step_id=step.id),
             is_temporary=isinstance(error, TemporaryError),
             retry_after_seconds=error.retry_after_seconds if isinstance(error, TemporaryError) else None,
+            error_mode=error.error_mode if isinstance(error, WaitTimedOutError) else None,
         )
         failure.__cause__ = error
         return failure
@@ -290,9 +296,11 @@ class _Run:
     def _absorb(self, instance: _Instance, failure: StepFailedError) -> _End:
         """Return what the step's error mode makes of `failure`."""
         step = instance.step
-        if step.error_mode is ErrorMode.CONTINUE:
+        error_mode = failure.error_mode or step.error_mode
+        failure.error_mode = None  # it was for this step alone, not for what stands around it
+        if error_mode is ErrorMode.CONTINUE:
             return _End(StepOutcome.CONTINUED, absorbed_view(step, None, failure.error), failure=failure)
-        if step.error_mode is ErrorMode.DEFAULT and step.default_value is not None:
+        if error_mode is ErrorMode.DEFAULT and step.default_value is not None:
             try:
                 rendered = step.default_value.render(instance.frame.scope)
                 text, output = dump_and_load(rendered, max_bytes=self.max_output_bytes)

@@ -8,9 +8,12 @@ import asyncio
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
 
+from callboard.core import clock
 from callboard.core.errors import PermanentError
 from callboard.core.json_values import JsonValue, dumps, loads
+from callboard.workflows.flows import Flows
 from callboard.workflows.steps.base import PaidCall, Progress, RecordedStep, StepRecord, UsageRecord
+from callboard.workflows.steps.waiting import Wait, WaitEnd, WaitKind, seconds_of
 
 DEFAULT_MAX_OUTPUT_BYTES = 4 * 1024 * 1024
 LOCAL_TENANT = "local"  # a run in memory is its caller's own
@@ -20,6 +23,13 @@ class UnknownSecretError(PermanentError):
     """There is no secret by that name."""
 
     code = "unknown_secret"
+    category = "workflow"
+
+
+class NobodyAnswersError(PermanentError):
+    """The step waits for a person or a signal, and this run has neither."""
+
+    code = "nobody_answers"
     category = "workflow"
 
 
@@ -33,6 +43,7 @@ class MemoryCheckpointer:
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
         max_output_bytes: int = DEFAULT_MAX_OUTPUT_BYTES,
     ) -> None:
+        self.flows = Flows(on_idle=lambda: None)  # what all flows wait for comes from outside, or not at all
         self.records: dict[str, StepRecord] = {}
         self.calls: dict[str, str] = {}
         self.usage: list[tuple[str, UsageRecord]] = []
@@ -60,8 +71,24 @@ class MemoryCheckpointer:
     def note_text(self, path: str, text: str) -> None:
         """Nobody watches a run in memory. Who does overrides these."""
 
-    async def back_off(self, seconds: float) -> None:
+    async def back_off(self, path: str, *, seconds: float, attempts: int) -> None:
+        del path, attempts
         await self._sleep(seconds)
+
+    def attempts_before(self, path: str) -> int:
+        """A run in memory sits its back-offs out."""
+        del path
+        return 0
+
+    async def wait_for(self, path: str, wait: Wait) -> WaitEnd:
+        """Return how `wait` ended: timers by sleeping. Raises: NobodyAnswersError for what others have to end.
+
+        Who has answers overrides this.
+        """
+        if wait.kind is not WaitKind.TIMER:
+            raise NobodyAnswersError(f'A run in memory has nobody to end "{wait.step_id}": {wait.kind} at {path}.')
+        await self._sleep(seconds_of(wait, clock.now()))
+        return WaitEnd(ended_at=clock.now(), is_timed_out=True)
 
     def ensure_running(self) -> None:
         """A run in memory goes on until it ends."""
@@ -110,6 +137,9 @@ class MemoryStepContext:
             journaled = dumps(paid.value, max_bytes=self._checkpointer.max_output_bytes)
             self._checkpointer.calls[key] = journaled
         return loads(journaled)
+
+    async def wait_for(self, wait: Wait) -> WaitEnd:
+        return await self._checkpointer.wait_for(self._path, wait)
 
     def resolve_secret(self, name: str) -> str:
         return self._checkpointer.secret(name)

@@ -19,10 +19,12 @@ FORMAT_TYPES = frozenset(
     {"approval", "conditional", "external_api", "llm", "parallel", "transform", "wait", "workflow"}
 )  # every type that the workflow format names
 
-# what containers take in `config`, and may also carry on the step itself
+# what these take in `config`, and may also carry on the step itself
 CONTAINER_KEYS: Mapping[str, frozenset[str]] = {
     "conditional": frozenset({"condition", "if_true", "if_false", "cases", "default"}),
     "parallel": frozenset({"steps", "branches", "for_each", "as", "max_concurrency", "fail_fast"}),
+    "approval": frozenset({"timeout_seconds"}),
+    "wait": frozenset({"timeout_seconds"}),
 }
 _STEP_FIELDS_IN_CONFIG = {"error_mode": "error_mode", "default_value": "default_value", "timeout": "timeout_seconds"}
 _RETRY_NAMES = {

@@ -121,7 +121,15 @@ class TestEnds:
         database = Database(postgres_url)
         job = await claimed_job(database)
         worker = build_worker(database, GatedWorld())
-        checkpointer = RunCheckpointer(job, worker.journal, recorded={}, may_go_on=lambda: True, telemetry=Telemetry())
+        checkpointer = RunCheckpointer(
+            job,
+            worker.journal,
+            desk=worker.desk,
+            recorded={},
+            tries={},
+            may_go_on=lambda: True,
+            telemetry=Telemetry(),
+        )
         too_long = secrets.token_hex(3000)  # PostgreSQL indexes no more than 2704 bytes
 
         fine, refused = await asyncio.gather(

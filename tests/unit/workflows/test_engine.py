@@ -262,7 +262,7 @@ class TestRetry:
 
     async def test_a_suspended_run_leaves_the_back_off(self) -> None:
         class Stopping(WatchedCheckpointer):
-            async def back_off(self, seconds: float) -> None:
+            async def back_off(self, path: str, *, seconds: float, attempts: int) -> None:
                 raise RunSuspended
 
         steps = [call("a", retry=RETRY_TWICE, error_mode="continue")]
@@ -281,7 +281,7 @@ class TestRetry:
 
     async def test_begins_nothing_when_the_worker_stops_meanwhile(self) -> None:
         class Stopping(WatchedCheckpointer):
-            async def back_off(self, seconds: float) -> None:
+            async def back_off(self, path: str, *, seconds: float, attempts: int) -> None:
                 self.is_stopping = True
 
         journal, attempts = Stopping(), list[str]()

@@ -98,6 +98,6 @@ class TestBackOff:
         async def sleep(seconds: float) -> None:
             slept.append(seconds)
 
-        await MemoryCheckpointer(sleep=sleep).back_off(1.5)
+        await MemoryCheckpointer(sleep=sleep).back_off("a", seconds=1.5, attempts=1)
 
         assert slept == [1.5]

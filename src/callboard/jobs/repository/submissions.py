@@ -2,7 +2,6 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import datetime
 from typing import Any
 from uuid import UUID
 
@@ -10,27 +9,12 @@ import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from callboard.core.database import Database
-from callboard.core.idempotency import IdempotencyKey
 from callboard.core.json_values import dumps
 from callboard.jobs.models import Job, JobEvent
+from callboard.jobs.repository.idempotency import Idempotency, take_key
 from callboard.workflows.models import WorkflowBundle
 
 WORK_CHANNEL = "callboard_work"  # PostgreSQL NOTIFY: there is work, or a run is to be stopped
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Idempotency:
-    """The Idempotency-Key that came with a request, and the answer to give again.
-
-    Keys older than `valid_since` count as unused.
-    """
-
-    tenant_id: str
-    route: str
-    key: str
-    body_hash: str
-    answer: str
-    valid_since: datetime
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -64,7 +48,7 @@ async def insert_jobs(database: Database, jobs: Sequence[NewJob]) -> list[Accept
     """
     async with database.transaction() as connection:
         await _insert_bundles(database, connection, jobs)
-        earlier = await _take_keys(database, connection, [job for job in jobs if job.idempotency is not None])
+        earlier = await _take_keys(database, connection, jobs)
         new = [job for job in jobs if job.job_id not in earlier]
         if new:
             jobs_once = database.insert(Job).on_conflict_do_nothing(index_elements=["id"])
@@ -73,21 +57,6 @@ async def insert_jobs(database: Database, jobs: Sequence[NewJob]) -> list[Accept
             await connection.execute(events_once, [_queued_event(job.values) for job in new])
             await notify(database, connection)
     return [earlier.get(job.job_id) or Accepted(job.job_id, is_new=True) for job in jobs]
-
-
-async def find_accepted(
-    database: Database, tenant_id: str, route: str, key: str, *, valid_since: datetime
-) -> Accepted | None:
-    """Return what was accepted under this Idempotency-Key since `valid_since`, or None."""
-    query = sa.select(IdempotencyKey.created_id, IdempotencyKey.body_hash, IdempotencyKey.answer).where(
-        IdempotencyKey.tenant_id == tenant_id,
-        IdempotencyKey.route == route,
-        IdempotencyKey.key == key,
-        IdempotencyKey.created_at >= valid_since,
-    )
-    async with database.reads() as session:
-        row = (await session.execute(query)).one_or_none()
-    return None if row is None else Accepted(row.created_id, is_new=False, body_hash=row.body_hash, answer=row.answer)
 
 
 async def notify(database: Database, connection: AsyncConnection, payload: str = "") -> None:
@@ -109,43 +78,12 @@ async def _insert_bundles(database: Database, connection: AsyncConnection, jobs:
 async def _take_keys(database: Database, connection: AsyncConnection, jobs: Sequence[NewJob]) -> dict[UUID, Accepted]:
     """Write the keys of `jobs`; return, by new job's id, the earlier job of each key that was taken."""
     earlier: dict[UUID, Accepted] = {}
-    for job in sorted(jobs, key=_key_order):
-        found = await _take_key(database, connection, job)
-        if found is not None:
-            earlier[job.job_id] = found
+    keyed = [(job.idempotency, job) for job in jobs if job.idempotency is not None]
+    for given, job in sorted(keyed, key=lambda pair: pair[0].order):
+        used = await take_key(database, connection, given, created_id=job.job_id, created_at=job.values["created_at"])
+        if used is not None:
+            earlier[job.job_id] = Accepted(used.created_id, is_new=False, body_hash=used.body_hash, answer=used.answer)
     return earlier
-
-
-async def _take_key(database: Database, connection: AsyncConnection, job: NewJob) -> Accepted | None:
-    given = job.idempotency
-    assert given is not None
-    same_key = sa.and_(
-        IdempotencyKey.tenant_id == given.tenant_id,
-        IdempotencyKey.route == given.route,
-        IdempotencyKey.key == given.key,
-    )
-    await connection.execute(sa.delete(IdempotencyKey).where(same_key, IdempotencyKey.created_at < given.valid_since))
-    statement = database.insert(IdempotencyKey).values(
-        tenant_id=given.tenant_id,
-        route=given.route,
-        key=given.key,
-        body_hash=given.body_hash,
-        created_id=job.job_id,
-        answer=given.answer,
-        created_at=job.values["created_at"],
-    )
-    taken = await connection.execute(statement.on_conflict_do_nothing().returning(IdempotencyKey.created_id))
-    if taken.first() is not None:
-        return None
-    earlier = sa.select(IdempotencyKey.created_id, IdempotencyKey.body_hash, IdempotencyKey.answer).where(same_key)
-    row = (await connection.execute(earlier)).one()
-    return Accepted(row.created_id, is_new=False, body_hash=row.body_hash, answer=row.answer)
-
-
-def _key_order(job: NewJob) -> tuple[str, str, str]:
-    """Keys are taken in one order, so that two processes with the same keys cannot wait for each other."""
-    assert job.idempotency is not None
-    return (job.idempotency.tenant_id, job.idempotency.route, job.idempotency.key)
 
 
 def _queued_event(values: dict[str, Any]) -> dict[str, Any]:

@@ -7,6 +7,7 @@ from callboard.core.errors import PermanentError
 from callboard.core.json_values import JsonValue
 from callboard.workflows.references import StepView
 from callboard.workflows.steps.base import PaidCall, StepSequence
+from callboard.workflows.steps.waiting import Wait, WaitEnd
 
 
 class CallInDryRunError(PermanentError):
@@ -26,6 +27,10 @@ class NoCalls:
 
     async def call_once(self, perform: Callable[[], Awaitable[PaidCall]]) -> JsonValue:
         del perform
+        _refuse()
+
+    async def wait_for(self, wait: Wait) -> WaitEnd:
+        del wait
         _refuse()
 
     def resolve_secret(self, name: str) -> str:

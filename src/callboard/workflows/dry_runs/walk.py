@@ -37,6 +37,7 @@ from callboard.workflows.dry_runs.prices import CallPrices
 from callboard.workflows.dry_runs.stand_ins import NoCalls, NoChildren
 from callboard.workflows.dry_runs.sums import scaled
 from callboard.workflows.errors import UnresolvedReferenceError
+from callboard.workflows.flows import Flows
 from callboard.workflows.references import SCOPE_ROOTS, Reference, Scope, StepView
 from callboard.workflows.step_views import SKIPPED_VIEW, absorbed_view, fill_in_what_did_not_run, successful_view
 from callboard.workflows.steps.base import CompiledStep, StepExecution, StepTimeoutError
@@ -223,6 +224,7 @@ class _Walk:
             context=NoCalls(step.id),
             timeout_seconds=min(step.timeout_seconds, left),
             children=NoChildren(),
+            flows=Flows(on_idle=lambda: None),
         )
         try:
             return await step.body.run(execution)

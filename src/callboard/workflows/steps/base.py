@@ -18,8 +18,10 @@ from callboard.core.errors import TemporaryError
 from callboard.core.json_values import JsonValue
 from callboard.workflows.conditions import Condition, ConditionText, Expression
 from callboard.workflows.definition import DEFAULT_CALL_SECONDS, ErrorMode, RetryPolicy
+from callboard.workflows.flows import Flows
 from callboard.workflows.prompts import Prompt
 from callboard.workflows.references import Reference, Scope, StepView, Template
+from callboard.workflows.steps.waiting import Wait, WaitEnd
 
 CHOICE_SUFFIX = "?"  # `path?` is the journal row of what a container chose, written before its first child
 
@@ -108,7 +110,7 @@ class RecordedStep:
 
 
 class RunSuspended(Exception):  # noqa: N818 - nothing failed
-    """The worker is stopping or lost its lease: start nothing more and unwind. Not a failure of the step.
+    """The worker stops, lost its lease, or parks the run: start nothing more and unwind. No failure of the step.
 
     Engine and step kinds let it through. A container whose branches raise it first waits for the
     branches that have a call in flight, since what they pay for must be journaled.
@@ -137,8 +139,25 @@ class Checkpointer(Protocol):
         """Tell whoever watches that a step is tried again after `delay_seconds`. Never waits."""
         ...
 
-    async def back_off(self, seconds: float) -> None:
-        """Return after `seconds`. Raises: RunSuspended, at once when the worker begins to stop."""
+    @property
+    def flows(self) -> Flows:
+        """The flows of this run; a run none of whose flows can go on is parked."""
+        ...
+
+    async def back_off(self, path: str, *, seconds: float, attempts: int) -> None:
+        """Return after `seconds`, when the step at `path` may be tried again after its `attempts`.
+
+        A long back-off may park the run; `attempts_before` then tells the next one.
+
+        Raises: RunSuspended, at once when the worker begins to stop, or when the run is parked.
+        """
+        ...
+
+    def attempts_before(self, path: str) -> int:
+        """Return how often the step at `path` was tried before the run was parked in its back-off; 0: it was not.
+
+        `back_off` with these attempts returns when that back-off is over.
+        """
         ...
 
     def ensure_running(self) -> None:
@@ -172,6 +191,15 @@ class StepContext(Protocol):
         """
         ...
 
+    async def wait_for(self, wait: Wait) -> WaitEnd:
+        """Return how `wait` ended, now or in an earlier attempt of this step instance.
+
+        Meanwhile other branches go on; when none can, the run is parked and holds no worker.
+
+        Raises: RunSuspended, when the run is parked or its worker stops: the next one asks again.
+        """
+        ...
+
     def resolve_secret(self, name: str) -> str:
         """Return the secret `name` from settings. Raises: PermanentError, naming it, when there is none."""
         ...
@@ -202,12 +230,19 @@ class StepFailedError(Exception):
     """
 
     def __init__(
-        self, error: Mapping[str, Any], *, is_temporary: bool, retry_after_seconds: float | None = None
+        self,
+        error: Mapping[str, Any],
+        *,
+        is_temporary: bool,
+        retry_after_seconds: float | None = None,
+        error_mode: ErrorMode | None = None,
     ) -> None:
+        """`error_mode` is what the error itself says should become of it: it wins over the step's own."""
         super().__init__(error["message"])
         self.error = error
         self.is_temporary = is_temporary
         self.retry_after_seconds = retry_after_seconds
+        self.error_mode = error_mode
 
 
 @dataclass(frozen=True, slots=True)
@@ -282,6 +317,7 @@ class StepExecution:
     context: StepContext
     timeout_seconds: float
     children: Children
+    flows: Flows
 
 
 class StepBody(ABC):

@@ -8,27 +8,40 @@ import asyncio
 from collections.abc import Callable, Coroutine, Iterator, Sequence
 from typing import Any, Generic, TypeAlias, TypeVar
 
+from callboard.workflows.flows import Flows
 from callboard.workflows.steps.base import RunSuspended, StepFailedError
 
 ResultT = TypeVar("ResultT")
 Start: TypeAlias = Callable[[], Coroutine[Any, Any, ResultT]]
 
 
-async def run_branches(starts: Sequence[Start[ResultT]], *, max_concurrency: int, fail_fast: bool) -> list[ResultT]:
+async def run_branches(
+    starts: Sequence[Start[ResultT]], *, flows: Flows, max_concurrency: int, fail_fast: bool
+) -> list[ResultT]:
     """Return the results of `starts` in their order, at most `max_concurrency` running at once.
+
+    Each is a flow of its own in `flows`; one that waits for a person keeps its place among `max_concurrency`.
 
     Raises: what the first branch to break raised, once no branch runs any more. Without `fail_fast` a
     StepFailedError lets the others go on to their end first, and the first in order is raised. RunSuspended
     starts and cancels nothing more, and is raised even if another branch fails meanwhile.
     """
-    return await _Window(starts, max_concurrency, fail_fast).run()
+    with flows.aside():  # whoever has branches goes on when they have ended
+        return await _Window(starts, flows, max_concurrency, fail_fast).run()
 
 
 class _Window(Generic[ResultT]):
     """The branches that run at the moment, and the first reason to stop."""
 
-    def __init__(self, starts: Sequence[Start[ResultT]], max_concurrency: int, fail_fast: bool) -> None:  # noqa: FBT001
+    def __init__(
+        self,
+        starts: Sequence[Start[ResultT]],
+        flows: Flows,
+        max_concurrency: int,
+        fail_fast: bool,  # noqa: FBT001
+    ) -> None:
         self._starts = starts
+        self._flows = flows
         self._max_concurrency = max_concurrency
         self._fail_fast = fail_fast
         self._results: dict[int, ResultT] = {}
@@ -59,10 +72,12 @@ class _Window(Generic[ResultT]):
             index = next(following, None)
             if index is None:
                 return
+            self._flows.begin()
             self._running[asyncio.ensure_future(self._starts[index]())] = index
 
     def _take(self, task: asyncio.Task[ResultT]) -> None:
         index = self._running.pop(task)
+        self._flows.end()
         if task.cancelled():
             self._stop_with(asyncio.CancelledError())
             return
@@ -89,5 +104,6 @@ class _Window(Generic[ResultT]):
         if self._running:
             await asyncio.wait(self._running)
             for task in self._running:
+                self._flows.end()
                 if not task.cancelled():
                     task.exception()  # read, or asyncio would log it; what cancelled us counts

@@ -140,6 +140,7 @@ class _Branches(StepBody):
     async def run(self, execution: StepExecution) -> JsonValue:
         ended = await run_branches(
             [partial(execution.children.run, sequence) for sequence in self.branches.values()],
+            flows=execution.flows,
             max_concurrency=self.max_concurrency,
             fail_fast=self.fail_fast,
         )
@@ -176,7 +177,9 @@ class _Loop(StepBody):
             partial(execution.children.run_item, self.sequence, index, names={self.item_name: item, INDEX_NAME: index})
             for index, item in enumerate(items)
         ]
-        ended = await run_branches(starts, max_concurrency=self.max_concurrency, fail_fast=self.fail_fast)
+        ended = await run_branches(
+            starts, flows=execution.flows, max_concurrency=self.max_concurrency, fail_fast=self.fail_fast
+        )
         return [_last_output(views) for views in ended]
 
     @staticmethod

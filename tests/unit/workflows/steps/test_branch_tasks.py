@@ -6,6 +6,7 @@ from typing import Any, TypeAlias
 
 import pytest
 
+from callboard.workflows.flows import Flows
 from callboard.workflows.steps.base import RunSuspended, StepFailedError
 from callboard.workflows.steps.branch_tasks import run_branches
 
@@ -50,7 +51,7 @@ class TestRunBranches:
         branches = Branches()
         starts = [branches.start("a", turns=9), branches.start("b"), branches.start("c", turns=4)]
 
-        results = await run_branches(starts, max_concurrency=10, fail_fast=True)
+        results = await run_branches(starts, flows=Flows(on_idle=lambda: None), max_concurrency=10, fail_fast=True)
 
         assert results == ["a", "b", "c"]
         assert branches.finished == ["b", "c", "a"]
@@ -58,20 +59,25 @@ class TestRunBranches:
     async def test_runs_no_more_at_once_than_allowed(self) -> None:
         branches = Branches()
 
-        await run_branches([branches.start(str(n), turns=3) for n in range(20)], max_concurrency=4, fail_fast=True)
+        await run_branches(
+            [branches.start(str(n), turns=3) for n in range(20)],
+            flows=Flows(on_idle=lambda: None),
+            max_concurrency=4,
+            fail_fast=True,
+        )
 
         assert branches.most_at_once == 4
         assert len(branches.finished) == 20
 
     async def test_of_nothing_is_nothing(self) -> None:
-        assert await run_branches([], max_concurrency=1, fail_fast=True) == []
+        assert await run_branches([], flows=Flows(on_idle=lambda: None), max_concurrency=1, fail_fast=True) == []
 
     async def test_the_first_failure_cancels_the_others(self) -> None:
         branches = Branches()
         starts = [branches.start("a", turns=99), branches.start("b", error=failure()), branches.start("c")]
 
         with pytest.raises(StepFailedError):
-            await run_branches(starts, max_concurrency=2, fail_fast=True)
+            await run_branches(starts, flows=Flows(on_idle=lambda: None), max_concurrency=2, fail_fast=True)
 
         assert branches.cancelled == ["a"]
         assert branches.finished == []  # c was never started
@@ -86,7 +92,7 @@ class TestRunBranches:
         ]
 
         with pytest.raises(StepFailedError, match="first in order"):
-            await run_branches(starts, max_concurrency=3, fail_fast=False)
+            await run_branches(starts, flows=Flows(on_idle=lambda: None), max_concurrency=3, fail_fast=False)
 
         assert sorted(branches.finished) == ["a", "d"]
         assert not branches.cancelled
@@ -101,7 +107,7 @@ class TestRunBranches:
         ]
 
         with pytest.raises(RunSuspended):
-            await run_branches(starts, max_concurrency=3, fail_fast=True)
+            await run_branches(starts, flows=Flows(on_idle=lambda: None), max_concurrency=3, fail_fast=True)
 
         assert branches.finished == ["a"]
         assert not branches.cancelled
@@ -111,14 +117,16 @@ class TestRunBranches:
         starts = [branches.start("a", turns=99), branches.start("b", error=KeyError("bug"))]
 
         with pytest.raises(KeyError):
-            await run_branches(starts, max_concurrency=2, fail_fast=False)
+            await run_branches(starts, flows=Flows(on_idle=lambda: None), max_concurrency=2, fail_fast=False)
 
         assert branches.cancelled == ["a"]
 
     async def test_a_cancelled_run_leaves_no_branch_behind(self) -> None:
         branches = Branches()
         starts = [branches.start("a", turns=9999), branches.start("b", turns=9999), branches.start("c")]
-        run = asyncio.ensure_future(run_branches(starts, max_concurrency=2, fail_fast=False))
+        run = asyncio.ensure_future(
+            run_branches(starts, flows=Flows(on_idle=lambda: None), max_concurrency=2, fail_fast=False)
+        )
         for _ in range(3):
             await asyncio.sleep(0)
 
@@ -134,6 +142,6 @@ class TestRunBranches:
         starts = [branches.start("a", error=asyncio.CancelledError()), branches.start("b", turns=99)]
 
         with pytest.raises(asyncio.CancelledError):
-            await run_branches(starts, max_concurrency=2, fail_fast=False)
+            await run_branches(starts, flows=Flows(on_idle=lambda: None), max_concurrency=2, fail_fast=False)
 
         assert "b" in branches.cancelled

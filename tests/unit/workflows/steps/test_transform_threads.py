@@ -14,6 +14,7 @@ from callboard.core.json_values import JsonValue
 from callboard.workflows.bundles import Bundle
 from callboard.workflows.compiler import compile_workflow
 from callboard.workflows.errors import RunFailedError
+from callboard.workflows.flows import Flows
 from callboard.workflows.memory import MemoryCheckpointer
 from callboard.workflows.references import Scope, StepView
 from callboard.workflows.steps.base import Children, StepBody, StepExecution, StepSequence
@@ -161,6 +162,7 @@ def execution_of(value: JsonValue) -> StepExecution:
         context=MemoryCheckpointer().context_for("t"),
         timeout_seconds=60,
         children=NoChildren(),
+        flows=Flows(on_idle=lambda: None),
     )
 
 

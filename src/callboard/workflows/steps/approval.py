@@ -1,0 +1,98 @@
+"""The `approval` step: stops for a person's answer. `wiring` hands it to the registry.
+
+Whoever answers does so over HTTP (`jobs/approvals_router.py`); while nobody has, the run holds no worker.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from callboard.core.clock import to_iso
+from callboard.core.json_values import JsonValue
+from callboard.workflows.findings import parts_of
+from callboard.workflows.json_schemas import InvalidSchemaError, JsonSchema
+from callboard.workflows.references import Template
+from callboard.workflows.steps.base import ConfigModel, StepBody, StepCompiler, StepExecution
+from callboard.workflows.steps.wait_config import ApprovalConfig, OnTimeout
+from callboard.workflows.steps.wait_values import read_seconds
+from callboard.workflows.steps.waiting import Answer, Wait, WaitKind, WaitTimedOutError
+
+MAX_TITLE_CHARS = 500  # what an inbox shows of it; a longer one is cut
+
+
+class ApprovalStep:
+    """The kind `approval`. An alias stands for the answer; with several, for the list of them."""
+
+    type = "approval"
+    config_model: ConfigModel = ApprovalConfig
+    is_container = False
+
+    def compile(self, step: StepCompiler) -> StepBody:
+        text = step.template({name: step.raw.get(name, "") for name in ("title", "instructions")})
+        timeout = step.template(step.raw.get("timeout_seconds"), "timeout_seconds")
+        _check_form(step)
+        config = step.config(ApprovalConfig)
+        return _Approval(
+            text=text,
+            form_schema=config.form_schema,
+            required_answers=config.required_answers,
+            timeout=timeout,
+            on_timeout=config.on_timeout,
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Approval(StepBody):
+    text: Template
+    form_schema: Mapping[str, Any] | None
+    required_answers: int
+    timeout: Template
+    on_timeout: OnTimeout
+
+    def alias_value(self, output: JsonValue) -> JsonValue:
+        return output["answer"] if isinstance(output, dict) else output
+
+    def output_shape(self) -> Mapping[str, Any]:
+        answer = self.form_schema if self.form_schema is not None and self.required_answers == 1 else {}
+        names = ("answered_by", "answered_at", "answers")
+        properties = {"answer": answer, **{name: {} for name in names}}
+        return {"type": "object", "properties": properties, "additionalProperties": False}
+
+    async def run(self, execution: StepExecution) -> JsonValue:
+        text: dict[str, Any] = self.text.render(execution.scope)
+        end = await execution.context.wait_for(
+            Wait(
+                kind=WaitKind.APPROVAL,
+                step_id=execution.step_id,
+                seconds=read_seconds(self.timeout.render(execution.scope), "timeout_seconds"),
+                title=str(text["title"])[:MAX_TITLE_CHARS],
+                instructions=str(text["instructions"]),
+                form_schema=self.form_schema,
+                required_answers=self.required_answers,
+            )
+        )
+        if end.is_timed_out:
+            raise WaitTimedOutError(
+                f"Nobody answered in time: {len(end.answers)} of {self.required_answers} answers were there.",
+                error_mode=self.on_timeout.error_mode,
+                details={"timed_out_at": to_iso(end.ended_at), "answers": [_shown(each) for each in end.answers]},
+            )
+        shown = [_shown(each) for each in end.answers]
+        last = shown[-1]
+        answer = last["answer"] if self.required_answers == 1 else [each["answer"] for each in shown]
+        return {**last, "answer": answer, "answers": shown}
+
+
+def _shown(answer: Answer) -> dict[str, JsonValue]:
+    return {"answer": answer.value, "answered_by": answer.answered_by, "answered_at": to_iso(answer.answered_at)}
+
+
+def _check_form(step: StepCompiler) -> None:
+    schema = step.raw.get("form_schema")
+    if not isinstance(schema, dict):
+        return  # any JSON, or refused with the config
+    try:
+        JsonSchema(schema)
+    except InvalidSchemaError as error:
+        for fault in error.faults:
+            step.report(fault.message, "form_schema", *parts_of(fault.pointer), code=error.code)
