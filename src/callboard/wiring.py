@@ -7,12 +7,14 @@ process. Tests and benches build their own. To find who does what, grep a name h
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from datetime import datetime, timedelta
 from uuid import UUID
 
 from callboard.accounts.operator_keys import prepare_keys
 from callboard.accounts.service import ApiKeyService
 from callboard.core import migrations
 from callboard.core.cache_table import DatabaseAnswerStore
+from callboard.core.clock import now
 from callboard.core.config import Settings
 from callboard.core.database import Database
 from callboard.core.errors import CallboardError
@@ -22,6 +24,7 @@ from callboard.core.notifications import NotificationListener
 from callboard.core.process_limits import raise_open_file_limit
 from callboard.core.security import KeyHasher
 from callboard.core.telemetry import Telemetry
+from callboard.jobs.approvals import ApprovalService
 from callboard.jobs.checkpoints import Journal
 from callboard.jobs.endings import Endings
 from callboard.jobs.finishes import Finishes
@@ -31,8 +34,11 @@ from callboard.jobs.queue_stats import DatabaseQueueStats
 from callboard.jobs.repository.history import JobHistory
 from callboard.jobs.repository.jobs import find_ended, read_wait_numbers
 from callboard.jobs.repository.submissions import WORK_CHANNEL
+from callboard.jobs.reruns import RerunService
+from callboard.jobs.rousing import Rousing
 from callboard.jobs.runner import JobRunner
 from callboard.jobs.service import JobService
+from callboard.jobs.signals import SignalService
 from callboard.jobs.sweeper import Sweeper
 from callboard.jobs.waits import WaitEstimator
 from callboard.llm.client import LLMClient
@@ -63,6 +69,9 @@ class Services:
     api_keys: ApiKeyService
     catalogue: WorkflowService
     jobs: JobService
+    approvals: ApprovalService
+    signals: SignalService
+    reruns: RerunService
     workbench: Workbench
     health: HealthService
     doorbell: EmbeddedDoorbell
@@ -190,10 +199,11 @@ def _connect(
     journal = Journal(database, max_output_bytes=settings.max_step_output_bytes, telemetry=telemetry, lease=lease)
     desk = WaitDesk(database, telemetry=telemetry, lease=lease)
     finishes = Finishes(database, telemetry=telemetry, lease=lease)
+    bundles = BundleStore(database, registry)
     runner = JobRunner(
         database,
         engine=Engine(max_output_bytes=settings.max_step_output_bytes),
-        bundles=BundleStore(database, registry),
+        bundles=bundles,
         journal=journal,
         desk=desk,
         finishes=finishes,
@@ -204,6 +214,12 @@ def _connect(
         max_running=settings.max_running_jobs,
         ring=doorbell.ring,
     )
+    estimator = WaitEstimator(lambda: read_wait_numbers(database))
+    rousing = Rousing(doorbell, wake_run=runner.wake)
+
+    def keys_valid_since() -> datetime:
+        return now() - timedelta(hours=settings.idempotency_hours)
+
     return Services(
         settings=settings,
         database=database,
@@ -215,10 +231,20 @@ def _connect(
             workflows=workflows,
             doorbell=doorbell,
             endings=endings,
-            estimator=WaitEstimator(lambda: read_wait_numbers(database)),
+            estimator=estimator,
             telemetry=telemetry,
-            idempotency_hours=settings.idempotency_hours,
+            keys_valid_since=keys_valid_since,
             abort_run=runner.cancel,
+        ),
+        approvals=ApprovalService(database, rousing),
+        signals=SignalService(database, rousing, keys_valid_since=keys_valid_since),
+        reruns=RerunService(
+            database,
+            workflows=workflows,
+            bundles=bundles,
+            estimator=estimator,
+            rousing=rousing,
+            keys_valid_since=keys_valid_since,
         ),
         workbench=workbench,
         health=HealthService(settings, database, queue_stats=DatabaseQueueStats(database), workflow_files=workflows),

@@ -7,7 +7,7 @@ with others that come at the same moment), and rings the doorbell.
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Any
 from uuid import UUID
 
@@ -17,7 +17,7 @@ from callboard.accounts.caller import Caller
 from callboard.core.batch_writer import BatchWriter
 from callboard.core.clock import now
 from callboard.core.database import DATABASE_ERRORS, Database, is_connection_error
-from callboard.core.errors import CallboardError, Finding, ForbiddenError
+from callboard.core.errors import CallboardError, Finding
 from callboard.core.idempotency import body_hash
 from callboard.core.ids import new_uuid
 from callboard.core.json_values import JsonValue, dumps, find_unstorable
@@ -87,7 +87,7 @@ class JobService:
         endings: Endings,
         estimator: WaitEstimator,
         telemetry: Telemetry,
-        idempotency_hours: int,
+        keys_valid_since: Callable[[], datetime],
         abort_run: Callable[[UUID], None],
     ) -> None:
         self._database = database
@@ -95,7 +95,7 @@ class JobService:
         self._doorbell = doorbell
         self._endings = endings
         self._estimator = estimator
-        self._idempotency_hours = idempotency_hours
+        self._keys_valid_since = keys_valid_since
         self._abort_run = abort_run
         self._stored_bundles: set[str] = set()
         self._writer: BatchWriter[NewJob, Accepted] = BatchWriter(
@@ -121,7 +121,7 @@ class JobService:
             if earlier is None:
                 raise
             return _first_answer(caller, request, earlier)
-        user_id = _user_of(caller, request.user_id)
+        user_id = caller.acting_for(request.user_id)
         values = _column_values(caller, request, workflow, user_id)
         answer = JobAccepted(
             job_id=values["id"],
@@ -144,7 +144,7 @@ class JobService:
         """Return a job. Raises: JobNotFoundError, also for somebody else's."""
         async with self._database.reads() as session:
             repository = JobRepository(session, caller.tenant)
-            job = await repository.find_of_user(job_id, _user_of(caller, user_id))
+            job = await repository.find_of_user(job_id, caller.acting_for(user_id))
             costs = summarise_costs(await repository.sum_usage(job_id))
         return JobWithCosts(job, costs)
 
@@ -158,7 +158,7 @@ class JobService:
 
     async def list_page(self, caller: Caller, page: PageRequest, wanted: JobFilter) -> Page[Job]:
         """Return a page of jobs, newest first."""
-        wanted = replace(wanted, user_id=_user_of(caller, wanted.user_id))
+        wanted = replace(wanted, user_id=caller.acting_for(wanted.user_id))
         async with self._database.reads() as session:
             return await JobRepository(session, caller.tenant).list_summaries(page, wanted)
 
@@ -171,9 +171,10 @@ class JobService:
         """
         async with self._database.reads() as session:
             repository = JobRepository(session, caller.tenant)
-            job = await repository.find_of_user(job_id, _user_of(caller, user_id))
+            job = await repository.find_of_user(job_id, caller.acting_for(user_id))
             ended = await repository.list_steps(job_id, after=after, limit=limit + 1)
-            shows_running = after is None and job.status == JobStatus.PROCESSING and len(ended) <= limit
+            is_begun = job.status in {JobStatus.PROCESSING, JobStatus.WAITING}
+            shows_running = after is None and is_begun and len(ended) <= limit
             running = await repository.list_running(job_id) if shows_running else []
         return StepList(ended[:limit], running, has_more=len(ended) > limit)
 
@@ -183,7 +184,7 @@ class JobService:
         """Return a page of a job's calls, oldest first, and the sums over all of them. Raises: JobNotFoundError."""
         async with self._database.reads() as session:
             repository = JobRepository(session, caller.tenant)
-            await repository.find_of_user(job_id, _user_of(caller, user_id))
+            await repository.find_of_user(job_id, caller.acting_for(user_id))
             return await repository.list_usage(job_id, page), summarise_costs(await repository.sum_usage(job_id))
 
     async def cancel(self, caller: Caller, job_id: UUID, *, user_id: str | None) -> Cancelled:
@@ -196,7 +197,7 @@ class JobService:
     async def cancel_many(self, caller: Caller, job_ids: Sequence[UUID], *, user_id: str | None) -> list[Cancelled]:
         """Stop jobs and return what became of each, in the order of `job_ids`."""
         async with self._database.reads() as session:
-            visible = await JobRepository(session, caller.tenant).list_ids(job_ids, _user_of(caller, user_id))
+            visible = await JobRepository(session, caller.tenant).list_ids(job_ids, caller.acting_for(user_id))
         before = await request_cancel(self._database, sorted(visible)) if visible else {}
         for job_id, status in before.items():
             if status is JobStatus.PROCESSING:
@@ -249,9 +250,6 @@ class JobService:
             return None
         return await find_key(self._database, caller.tenant_id, SUBMIT_ROUTE, key, valid_since=self._keys_valid_since())
 
-    def _keys_valid_since(self) -> datetime:
-        return now() - timedelta(hours=self._idempotency_hours)
-
 
 def _refuse_later_features(request: JobCreate) -> None:
     fields = {name: getattr(request, name) for name in FIELDS_OF_LATER_FEATURES}
@@ -289,15 +287,6 @@ def _first_answer(caller: Caller, request: JobCreate, earlier: Accepted | Earlie
     if earlier.body_hash != _hash_of(caller, request):
         raise IdempotencyConflictError
     return Submitted(JobAccepted.model_validate_json(earlier.answer or "{}"), is_repeated=True)
-
-
-def _user_of(caller: Caller, user_id: str | None) -> str | None:
-    """Return whose jobs are meant: the user that the key is bound to, or the one that a service names."""
-    if caller.user_id is None:
-        return user_id
-    if user_id not in (None, caller.user_id):
-        raise ForbiddenError(f"This key is bound to the user {caller.user_id}; it cannot act for another.")
-    return caller.user_id
 
 
 def _column_values(

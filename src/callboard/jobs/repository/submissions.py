@@ -47,15 +47,20 @@ async def insert_jobs(database: Database, jobs: Sequence[NewJob]) -> list[Accept
     A job that stands there already is one whose commit was not heard of: writing it again is success.
     """
     async with database.transaction() as connection:
-        await _insert_bundles(database, connection, jobs)
-        earlier = await _take_keys(database, connection, jobs)
-        new = [job for job in jobs if job.job_id not in earlier]
-        if new:
-            jobs_once = database.insert(Job).on_conflict_do_nothing(index_elements=["id"])
-            events_once = database.insert(JobEvent).on_conflict_do_nothing(index_elements=["job_id", "event_id"])
-            await connection.execute(jobs_once, [job.values for job in new])
-            await connection.execute(events_once, [_queued_event(job.values) for job in new])
-            await notify(database, connection)
+        return await insert_jobs_in(database, connection, jobs)
+
+
+async def insert_jobs_in(database: Database, connection: AsyncConnection, jobs: Sequence[NewJob]) -> list[Accepted]:
+    """Write `jobs` in this transaction; as `insert_jobs` otherwise."""
+    await _insert_bundles(database, connection, jobs)
+    earlier = await _take_keys(database, connection, jobs)
+    new = [job for job in jobs if job.job_id not in earlier]
+    if new:
+        jobs_once = database.insert(Job).on_conflict_do_nothing(index_elements=["id"])
+        events_once = database.insert(JobEvent).on_conflict_do_nothing(index_elements=["job_id", "event_id"])
+        await connection.execute(jobs_once, [job.values for job in new])
+        await connection.execute(events_once, [_queued_event(job.values) for job in new])
+        await notify(database, connection)
     return [earlier.get(job.job_id) or Accepted(job.job_id, is_new=True) for job in jobs]
 
 
