@@ -15,6 +15,7 @@ from starlette.types import ASGIApp
 from uvicorn.middleware.proxy_headers import ProxyHeadersMiddleware
 
 import callboard.accounts.router
+import callboard.jobs.admin_router
 import callboard.jobs.router
 import callboard.system.router
 import callboard.workflows.router
@@ -39,6 +40,7 @@ EXPOSED_HEADERS = (REQUEST_ID_HEADER, "Location", "ETag", "Retry-After", "Idempo
 TAGS = [
     {"name": "jobs", "description": "Submit workflows, watch them, cancel them, see what they cost."},
     {"name": "workflows", "description": "The workflows that can be run."},
+    {"name": "admin", "description": "Clean up, erase a user, see workers and queue. The scope `admin` is needed."},
     {"name": "keys", "description": "API keys. The scope `admin` is needed."},
     {"name": "system", "description": "Health, metrics, models. Most of it needs no key."},
 ]
@@ -59,6 +61,12 @@ class Services(Protocol):
     def catalogue(self) -> object: ...
     @property
     def jobs(self) -> object: ...
+    @property
+    def housekeeping(self) -> object: ...
+    @property
+    def erasures(self) -> object: ...
+    @property
+    def overview(self) -> object: ...
     @property
     def llm(self) -> ModelProviders: ...
     @property
@@ -131,6 +139,7 @@ def create_app(settings: Settings, open_services: ServicesFactory = serving) -> 
     install_problem_handlers(app)
     app.include_router(callboard.system.router.router)
     app.include_router(callboard.jobs.router.router)
+    app.include_router(callboard.jobs.admin_router.router)
     app.include_router(callboard.workflows.router.router)
     app.include_router(callboard.accounts.router.router)
     return app
@@ -148,6 +157,9 @@ def _lifespan(
             app.state.api_keys = services.api_keys
             app.state.catalogue = services.catalogue
             app.state.jobs = services.jobs
+            app.state.housekeeping = services.housekeeping
+            app.state.erasures = services.erasures
+            app.state.overview = services.overview
             app.state.llm = services.llm
             app.state.prices = services.prices
             app.state.health = services.health

@@ -24,8 +24,11 @@ from callboard.core.security import KeyHasher
 from callboard.core.telemetry import Telemetry
 from callboard.jobs.checkpoints import Journal
 from callboard.jobs.endings import Endings
+from callboard.jobs.erasure import ErasureService
 from callboard.jobs.finishes import Finishes
+from callboard.jobs.housekeeping import HousekeepingService
 from callboard.jobs.leases import WorkerLease
+from callboard.jobs.overview import OverviewService
 from callboard.jobs.queue_stats import DatabaseQueueStats
 from callboard.jobs.repository.history import JobHistory
 from callboard.jobs.repository.jobs import find_ended, read_wait_numbers
@@ -62,6 +65,9 @@ class Services:
     api_keys: ApiKeyService
     catalogue: WorkflowService
     jobs: JobService
+    housekeeping: HousekeepingService
+    erasures: ErasureService
+    overview: OverviewService
     workbench: Workbench
     health: HealthService
     doorbell: EmbeddedDoorbell
@@ -199,6 +205,13 @@ def _connect(
         max_running=settings.max_running_jobs,
         ring=doorbell.ring,
     )
+    housekeeping = HousekeepingService(
+        database,
+        stale_after_hours=settings.stale_after_hours,
+        retention_days=settings.retention_days,
+        abort_run=runner.cancel,
+        announce=endings.announce,
+    )
     return Services(
         settings=settings,
         database=database,
@@ -215,6 +228,9 @@ def _connect(
             idempotency_hours=settings.idempotency_hours,
             abort_run=runner.cancel,
         ),
+        housekeeping=housekeeping,
+        erasures=ErasureService(database, api_keys=api_keys, abort_run=runner.cancel, announce=endings.announce),
+        overview=OverviewService(database),
         workbench=workbench,
         health=HealthService(settings, database, queue_stats=DatabaseQueueStats(database), workflow_files=workflows),
         doorbell=doorbell,
@@ -225,6 +241,7 @@ def _connect(
             lease=lease,
             lease_seconds=settings.lease_seconds,
             idempotency_hours=settings.idempotency_hours,
+            housekeeping=housekeeping,
             ring=doorbell.ring,
         ),
         lease=lease,

@@ -1,4 +1,4 @@
-"""What the job router is given: the service that `main.py` put into the application."""
+"""What the routers of jobs are given: the services that `main.py` put into the application."""
 
 import base64
 import binascii
@@ -10,6 +10,9 @@ from fastapi import Depends, Request
 from callboard.core.clock import as_utc
 from callboard.core.errors import Finding
 from callboard.core.pagination import InvalidCursorError
+from callboard.jobs.erasure import ErasureService
+from callboard.jobs.housekeeping import HousekeepingService
+from callboard.jobs.overview import OverviewService
 from callboard.jobs.service import JobService
 from callboard.jobs.step_lists import StepCursor
 
@@ -20,7 +23,28 @@ def job_service(request: Request) -> JobService:
     return service
 
 
+def housekeeping_service(request: Request) -> HousekeepingService:
+    """Return the process's HousekeepingService."""
+    service: HousekeepingService = request.app.state.housekeeping
+    return service
+
+
+def erasure_service(request: Request) -> ErasureService:
+    """Return the process's ErasureService."""
+    service: ErasureService = request.app.state.erasures
+    return service
+
+
+def overview_service(request: Request) -> OverviewService:
+    """Return the process's OverviewService."""
+    service: OverviewService = request.app.state.overview
+    return service
+
+
 Jobs = Annotated[JobService, Depends(job_service)]
+Housekeeping = Annotated[HousekeepingService, Depends(housekeeping_service)]
+Erasures = Annotated[ErasureService, Depends(erasure_service)]
+Overview = Annotated[OverviewService, Depends(overview_service)]
 
 
 def encode_step_cursor(started_at: datetime, path: str) -> str:
