@@ -14,6 +14,7 @@ from uuid import UUID
 
 import structlog
 
+from callboard.core.batch_writer import MAX_ROWS
 from callboard.core.clock import now
 from callboard.core.database import Database
 from callboard.core.repository import TenantScope
@@ -31,7 +32,7 @@ from callboard.jobs.repository.retention import (
 from callboard.jobs.repository.stale import count_stale, fail_stale, list_stale
 from callboard.jobs.status import JobStatus
 
-BATCH_ROWS = 500  # a transaction: some 50 ms of a database's time, so that nobody waits for longer
+BATCH_ROWS = MAX_ROWS  # a transaction: nobody waits longer for one than for a flush of the runs
 REST_SECONDS = 0.1  # between batches
 MAX_IDS_SHOWN = 100
 MIN_BUNDLE_AGE = timedelta(days=1)  # a workflow that is submitted now and then keeps its bundle

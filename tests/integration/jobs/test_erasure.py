@@ -1,6 +1,7 @@
 """Erasing a user: what is theirs goes, what runs goes when it has ended; money and messages stay, without a name."""
 
 from collections.abc import AsyncIterator
+from datetime import timedelta
 from typing import Any
 from uuid import UUID
 
@@ -20,6 +21,7 @@ from callboard.jobs.repository.claims import ClaimedJob
 from callboard.jobs.repository.erasure import Person
 from callboard.jobs.repository.finishes import Finish, write_finishes
 from callboard.jobs.repository.journal import write_journal
+from callboard.jobs.repository.stale import fail_stale
 from callboard.jobs.repository.submissions import insert_jobs
 from callboard.jobs.status import JobStatus
 from callboard.llm.models import ProviderUsage
@@ -163,6 +165,23 @@ class TestErase:
         await erasures.erase(ADA)
 
         assert told.announced == [job_id]
+
+    async def test_counts_once_and_namelessly_what_a_worker_that_comes_back_late_has_paid_for(
+        self, database: Database, erasures: ErasureService
+    ) -> None:
+        job = await adas_job(database)
+        await fail_stale(database, [job.id], older_than=timedelta(0))
+        await erasures.erase(ADA)
+        late = journal_write(job, "late", usage=True)
+        assert late.usage is not None
+        late.usage.update(named("ada"))
+
+        kept = [await write_journal(database, [late]) for _ in range(2)]  # the first commit was not heard of
+
+        first, second = await usage_rows(database)
+        assert kept == [[False], [False]]
+        assert (first.path, second.path) == ("a", "late")
+        assert named_in(second) == [None] * 5
 
     async def test_again_finds_nothing(self, database: Database, erasures: ErasureService) -> None:
         await end(database, await adas_job(database))

@@ -19,7 +19,7 @@ from callboard.core.ids import JobId
 from callboard.core.repository import TenantScope
 from callboard.jobs.errors import StaleJobError
 from callboard.jobs.models import Job
-from callboard.jobs.repository.fences import lock_jobs, update_jobs
+from callboard.jobs.repository.fences import lock_jobs, one_of
 from callboard.jobs.repository.finishes import ENDING_COLUMNS, Finish, end_locked_jobs
 from callboard.jobs.repository.submissions import notify
 from callboard.jobs.status import JobStatus
@@ -65,14 +65,13 @@ async def fail_stale(database: Database, job_ids: Sequence[UUID], *, older_than:
         locked = await lock_jobs(connection, job_ids, *ENDING_COLUMNS, Job.updated_at)
         stale = {key: row for key, row in locked.items() if row.status in CAN_BE_STALE and row.updated_at < before}
         await end_locked_jobs(connection, [_finish_of(row, older_than) for row in stale.values()], stale)
-        reason = f"no progress for {_in_words(older_than)}"
-        await update_jobs(
-            connection,
-            [
-                {"job_id": key, "fence": stale[key].fence + 1, "is_stale": True, "stale_reason": reason}
-                for key in sorted(stale)
-            ],
-        )
+        if stale:
+            reason = f"no progress for {_in_words(older_than)}"
+            await connection.execute(
+                sa.update(Job)
+                .where(one_of(connection, Job.id, stale))
+                .values(fence=Job.fence + 1, is_stale=True, stale_reason=reason)
+            )
         for key in sorted(stale):
             if stale[key].status == JobStatus.PROCESSING:  # a worker that lives aborts its calls
                 await notify(database, connection, f"cancel {key}")
