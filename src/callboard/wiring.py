@@ -27,8 +27,11 @@ from callboard.core.telemetry import Telemetry
 from callboard.jobs.approvals import ApprovalService
 from callboard.jobs.checkpoints import Journal
 from callboard.jobs.endings import Endings
+from callboard.jobs.erasure import ErasureService
 from callboard.jobs.finishes import Finishes
+from callboard.jobs.housekeeping import HousekeepingService
 from callboard.jobs.leases import WorkerLease
+from callboard.jobs.overview import OverviewService
 from callboard.jobs.parking import WaitDesk
 from callboard.jobs.queue_stats import DatabaseQueueStats
 from callboard.jobs.repository.history import JobHistory
@@ -72,6 +75,9 @@ class Services:
     approvals: ApprovalService
     signals: SignalService
     reruns: RerunService
+    housekeeping: HousekeepingService
+    erasures: ErasureService
+    overview: OverviewService
     workbench: Workbench
     health: HealthService
     doorbell: EmbeddedDoorbell
@@ -220,6 +226,13 @@ def _connect(
     def keys_valid_since() -> datetime:
         return now() - timedelta(hours=settings.idempotency_hours)
 
+    housekeeping = HousekeepingService(
+        database,
+        stale_after_hours=settings.stale_after_hours,
+        retention_days=settings.retention_days,
+        abort_run=runner.cancel,
+        announce=endings.announce,
+    )
     return Services(
         settings=settings,
         database=database,
@@ -246,6 +259,9 @@ def _connect(
             rousing=rousing,
             keys_valid_since=keys_valid_since,
         ),
+        housekeeping=housekeeping,
+        erasures=ErasureService(database, api_keys=api_keys, abort_run=runner.cancel, announce=endings.announce),
+        overview=OverviewService(database),
         workbench=workbench,
         health=HealthService(settings, database, queue_stats=DatabaseQueueStats(database), workflow_files=workflows),
         doorbell=doorbell,
@@ -256,6 +272,7 @@ def _connect(
             lease=lease,
             lease_seconds=settings.lease_seconds,
             idempotency_hours=settings.idempotency_hours,
+            housekeeping=housekeeping,
             ring=doorbell.ring,
         ),
         lease=lease,

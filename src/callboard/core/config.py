@@ -154,6 +154,20 @@ class Settings(BaseSettings):
         24, ge=1, le=720, description="Hours for which an Idempotency-Key gives the first answer again."
     )
 
+    # housekeeping
+    stale_after_hours: int = Field(
+        72,
+        ge=0,
+        le=87_600,
+        description="Hours without progress after which a job that is pending, queued or processing fails as stale; waiting ones never do. 0: none does.",
+    )
+    retention_days: int = Field(
+        0,
+        ge=0,
+        le=36_500,
+        description="Days for which jobs that have ended are kept, with steps, events and results; older ones are deleted, their usage rows stay. 0: for ever.",
+    )
+
     # language models
     default_llm_provider: ProviderName | None = Field(
         None,

@@ -15,6 +15,9 @@ from callboard.core.errors import Finding
 from callboard.core.pagination import MAX_LIMIT, MAX_OFFSET, InvalidCursorError
 from callboard.core.storable_text import StorableText
 from callboard.jobs.approvals import ApprovalService
+from callboard.jobs.erasure import ErasureService
+from callboard.jobs.housekeeping import HousekeepingService
+from callboard.jobs.overview import OverviewService
 from callboard.jobs.reruns import RerunService
 from callboard.jobs.service import JobService
 from callboard.jobs.signals import SignalService
@@ -45,6 +48,24 @@ def rerun_service(request: Request) -> RerunService:
     return service
 
 
+def housekeeping_service(request: Request) -> HousekeepingService:
+    """Return the process's HousekeepingService."""
+    service: HousekeepingService = request.app.state.housekeeping
+    return service
+
+
+def erasure_service(request: Request) -> ErasureService:
+    """Return the process's ErasureService."""
+    service: ErasureService = request.app.state.erasures
+    return service
+
+
+def overview_service(request: Request) -> OverviewService:
+    """Return the process's OverviewService."""
+    service: OverviewService = request.app.state.overview
+    return service
+
+
 Jobs = Annotated[JobService, Depends(job_service)]
 Approvals = Annotated[ApprovalService, Depends(approval_service)]
 Signals = Annotated[SignalService, Depends(signal_service)]
@@ -69,6 +90,9 @@ IdempotencyKey = Annotated[
         description="The same key and body gives the first answer again, for 24 hours.",
     ),
 ]
+Housekeeping = Annotated[HousekeepingService, Depends(housekeeping_service)]
+Erasures = Annotated[ErasureService, Depends(erasure_service)]
+Overview = Annotated[OverviewService, Depends(overview_service)]
 
 
 def encode_step_cursor(started_at: datetime, path: str) -> str:

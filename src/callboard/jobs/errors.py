@@ -113,3 +113,17 @@ class RunCrashedError(PermanentError):
 
     code = "internal_error"
     category = "internal"
+
+
+class StaleJobError(PermanentError):
+    """The job made no progress for too long."""
+
+    code = "stale"
+    category = "internal"
+    retryable = True  # nothing is wrong with it: nobody worked on it
+
+
+class RetentionOffError(UnprocessableError):
+    """Jobs are kept for ever here (RETENTION_DAYS=0); say older_than_days to delete those that are older."""
+
+    code = "retention_off"

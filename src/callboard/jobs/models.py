@@ -111,6 +111,13 @@ class Job(Base):
         sa.Index("idx_workflow_jobs_user_id", "tenant_id", "user_id", "id"),
         sa.Index("idx_workflow_jobs_workflow_name", "tenant_id", "workflow_name", "id"),
         sa.Index("idx_workflow_jobs_created_at", "created_at"),
+        sa.Index("idx_workflow_jobs_definition_hash", "definition_hash"),  # is a bundle still named by a job?
+        sa.Index(  # what retention deletes, oldest first
+            "idx_workflow_jobs_completed_at",
+            "completed_at",
+            postgresql_where=sa.text("completed_at IS NOT NULL"),
+            sqlite_where=sa.text("completed_at IS NOT NULL"),
+        ),
         sa.Index(
             "idx_workflow_jobs_stale",
             "is_stale",

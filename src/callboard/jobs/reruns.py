@@ -25,9 +25,10 @@ from callboard.jobs.repository.reruns import insert_fork, list_done_steps, read_
 from callboard.jobs.repository.submissions import Accepted, NewJob
 from callboard.jobs.rousing import Rousing
 from callboard.jobs.schemas import JobAccepted, JobFork
-from callboard.jobs.service import Submitted
+from callboard.jobs.service import Submitted, bundle_values
 from callboard.jobs.status import JobStatus
 from callboard.jobs.waits import WaitEstimator
+from callboard.workflows.bundles import Bundle
 from callboard.workflows.service import BundleStore, PreparedWorkflow, WorkflowService
 
 COPIED_COLUMNS = (
@@ -80,7 +81,8 @@ class RerunService:
         InvalidWorkflowError, for a definition that cannot run; IdempotencyConflictError.
         """
         source = await self._find(caller, job_id, user_id)
-        definition = await self._bundles.read_definition(source.definition_hash)
+        content = await self._bundles.read(source.definition_hash)
+        definition = Bundle.from_json(content).definition
         kept = _steps_before(request.definition or definition, request.from_step)
         prepared = await self._prepare(request, definition, kept)
         await self._refuse_unfinished(job_id, kept, request.from_step)
@@ -89,7 +91,7 @@ class RerunService:
         answer = await self._answer_for(values["id"], values["celery_task_id"], source.priority)
         job = NewJob(
             values=values,
-            bundle=None if prepared is None else _bundle_values(prepared),
+            bundle=_stored_bundle(source, content) if prepared is None else bundle_values(prepared),
             idempotency=self._key(caller, f"fork {job_id}", idempotency_key, request, answer),
         )
         accepted = await insert_fork(self._database, job, source_id=job_id, step_ids=kept)
@@ -197,12 +199,13 @@ def _fork_values(source: Job, prepared: PreparedWorkflow | None, input_json: str
     }
 
 
-def _bundle_values(prepared: PreparedWorkflow) -> dict[str, Any]:
+def _stored_bundle(source: Job, content: str) -> dict[str, Any]:
+    """Return the row of the bundle that `source` names: it is there, or written anew if it went meanwhile."""
     return {
-        "hash": prepared.bundle_hash,
-        "workflow_name": prepared.name,
-        "workflow_version": prepared.version,
-        "content": prepared.content,
+        "hash": source.definition_hash,
+        "workflow_name": source.workflow_name,
+        "workflow_version": source.workflow_version,
+        "content": content,
         "created_at": now(),
     }
 

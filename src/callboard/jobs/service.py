@@ -97,7 +97,6 @@ class JobService:
         self._estimator = estimator
         self._keys_valid_since = keys_valid_since
         self._abort_run = abort_run
-        self._stored_bundles: set[str] = set()
         self._writer: BatchWriter[NewJob, Accepted] = BatchWriter(
             lambda jobs: insert_jobs(database, jobs),
             name="submits",
@@ -132,11 +131,10 @@ class JobService:
         accepted = await self._write(
             NewJob(
                 values=values,
-                bundle=self._bundle_values(workflow),
+                bundle=bundle_values(workflow),
                 idempotency=self._idempotency(caller, request, idempotency_key, answer),
             )
         )
-        self._stored_bundles.add(workflow.bundle_hash)
         self._doorbell.ring()
         return Submitted(answer, is_repeated=False) if accepted.is_new else _first_answer(caller, request, accepted)
 
@@ -218,18 +216,6 @@ class JobService:
             if is_connection_error(error):
                 raise DatabaseAwayError from error
             raise
-
-    def _bundle_values(self, workflow: PreparedWorkflow) -> dict[str, Any] | None:
-        """Return the bundle to write with the job, or None when this process has written it before."""
-        if workflow.bundle_hash in self._stored_bundles:
-            return None
-        return {
-            "hash": workflow.bundle_hash,
-            "workflow_name": workflow.name,
-            "workflow_version": workflow.version,
-            "content": workflow.content,
-            "created_at": now(),
-        }
 
     def _idempotency(
         self, caller: Caller, request: JobCreate, key: str | None, answer: JobAccepted
@@ -315,6 +301,17 @@ def _column_values(
         "queued_at": moment,
         "created_at": moment,
         "updated_at": moment,
+    }
+
+
+def bundle_values(workflow: PreparedWorkflow) -> dict[str, Any]:
+    """Return the row of the bundle that a job of `workflow` keeps."""
+    return {
+        "hash": workflow.bundle_hash,
+        "workflow_name": workflow.name,
+        "workflow_version": workflow.version,
+        "content": workflow.content,
+        "created_at": now(),
     }
 
 

@@ -154,9 +154,12 @@ class BundleStore:
         self._kept: OrderedDict[str, CompiledWorkflow] = OrderedDict()
         self._loading: dict[str, asyncio.Task[CompiledWorkflow]] = {}
 
-    async def read_definition(self, bundle_hash: str) -> dict[str, Any]:
-        """Return the definition in a stored bundle, as its file had it. Raises: MissingBundleError."""
-        return Bundle.from_json(await self._read(bundle_hash)).definition
+    async def read(self, bundle_hash: str) -> str:
+        """Return a stored bundle as JSON text. Raises: MissingBundleError."""
+        content = await find_bundle(self._database, bundle_hash)
+        if content is None:
+            raise MissingBundleError(f"The bundle {bundle_hash} that this job was submitted with is gone.")
+        return content
 
     async def load(self, bundle_hash: str) -> CompiledWorkflow:
         """Return the workflow of the bundle `bundle_hash`.
@@ -174,14 +177,8 @@ class BundleStore:
         return await asyncio.shield(loading)  # a run that is cancelled leaves it to the others
 
     async def _load(self, bundle_hash: str) -> CompiledWorkflow:
-        bundle = Bundle.from_json(await self._read(bundle_hash))
+        bundle = Bundle.from_json(await self.read(bundle_hash))
         compiled = self._kept[bundle_hash] = compile_workflow(bundle, self._registry)
         if len(self._kept) > KEPT_BUNDLES:
             self._kept.popitem(last=False)
         return compiled
-
-    async def _read(self, bundle_hash: str) -> str:
-        content = await find_bundle(self._database, bundle_hash)
-        if content is None:
-            raise MissingBundleError(f"The bundle {bundle_hash} that this job was submitted with is gone.")
-        return content

@@ -1,6 +1,6 @@
 """The journal: writing what steps ended with and what calls cost, and reading it back for a replay."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 from uuid import UUID
@@ -16,6 +16,10 @@ from callboard.jobs.models import JobStep
 from callboard.jobs.repository.fences import NewEvent, append_events, is_owned, lock_jobs, update_jobs
 from callboard.llm.models import ProviderUsage
 from callboard.workflows.steps.base import Progress, RecordedStep, StepOutcome
+
+WITHOUT_JOB: Mapping[str, None] = dict.fromkeys(
+    ("job_id", "user_id", "related_entity_type", "related_entity_id", "metadata")  # it may be its user who was erased
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -42,7 +46,7 @@ async def write_journal(database: Database, writes: Sequence[JournalWrite]) -> l
         locked = await lock_jobs(connection, (write.job_id for write in writes))
         owned = [write for write in writes if is_owned(locked.get(write.job_id), write.fence)]
         await _insert_steps(database, connection, owned)
-        await _insert_usage(database, connection, [write for write in writes if write.job_id in locked])
+        await _insert_usage(database, connection, writes, locked)
         await _write_progress(connection, owned, locked)
     still_owned = {id(write) for write in owned}
     return [id(write) in still_owned for write in writes]
@@ -79,13 +83,17 @@ async def _insert_steps(database: Database, connection: AsyncConnection, writes:
     )
 
 
-async def _insert_usage(database: Database, connection: AsyncConnection, writes: Sequence[JournalWrite]) -> None:
-    rows = [write.usage for write in writes if write.usage is not None]
-    if rows:
-        statement = database.insert(ProviderUsage)
-        await connection.execute(
-            statement.on_conflict_do_nothing(index_elements=["job_id", "path", "fence", "call"]), rows
-        )
+async def _insert_usage(
+    database: Database, connection: AsyncConnection, writes: Sequence[JournalWrite], locked: Mapping[UUID, Any]
+) -> None:
+    """Count the calls; those of a job that was deleted meanwhile count without it, and without its user."""
+    rows = [
+        write.usage if write.job_id in locked else {**write.usage, **WITHOUT_JOB}
+        for write in writes
+        if write.usage is not None
+    ]
+    if rows:  # a row is known by its id, too: without a job the key of calls does not tell two writes apart
+        await connection.execute(database.insert(ProviderUsage).on_conflict_do_nothing(), rows)
 
 
 async def _write_progress(

@@ -13,6 +13,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from callboard.core.clock import now
 from callboard.core.database import Database
 from callboard.core.ids import JobId
+from callboard.jobs.errors import JobNotFoundError
 from callboard.jobs.models import Job, JobStep
 from callboard.jobs.repository.fences import NewEvent, append_events, lock_jobs, update_jobs
 from callboard.jobs.repository.idempotency import EarlierUse, Idempotency, find_use, take_key
@@ -66,8 +67,13 @@ async def retry_job(database: Database, job_id: JobId, idempotency: Idempotency 
 
 
 async def insert_fork(database: Database, job: NewJob, *, source_id: UUID, step_ids: Sequence[str]) -> Accepted:
-    """Write `job` with the journal rows that `source_id` has of its top-level steps `step_ids`, at no cost."""
+    """Write `job` with the journal rows that `source_id` has of its top-level steps `step_ids`, at no cost.
+
+    Raises: JobNotFoundError, when the source was deleted meanwhile.
+    """
     async with database.transaction() as connection:
+        if source_id not in await lock_jobs(connection, [source_id]):
+            raise JobNotFoundError(f"Job {source_id} was deleted a moment ago; there is nothing to fork.")
         (accepted,) = await insert_jobs_in(database, connection, [job])
         if accepted.is_new and step_ids:
             await _copy_journal(connection, source_id, job.job_id, step_ids)
