@@ -91,8 +91,8 @@ def _finish_of(row: sa.Row[Any], older_than: timedelta) -> Finish:
     if row.cancel_requested_at is not None:
         return Finish(job_id=JobId(row.id), fence=row.fence, status=JobStatus.CANCELLED)
     error = StaleJobError(
-        f"The job made no progress for {_in_words(older_than)}; it was {row.status} since {to_iso(row.updated_at)}. "
-        "Look whether a worker lives, then submit it again.",
+        f"The job made no progress for {_in_words(older_than)}: it was {row.status}, and last got further at "
+        f"{to_iso(row.updated_at)}. Look whether a worker lives, then submit it again.",
         details={"status": row.status, "last_progress_at": to_iso(row.updated_at)},
     )
     return Finish(job_id=JobId(row.id), fence=row.fence, status=JobStatus.FAILED, error=error_of_run(error))
