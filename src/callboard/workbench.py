@@ -60,6 +60,7 @@ from callboard.workflows.steps.llm import LLMStep
 from callboard.workflows.steps.parallel import ParallelStep
 from callboard.workflows.steps.registry import StepRegistry
 from callboard.workflows.steps.transform import TransformStep
+from callboard.workflows.steps.workflow import WorkflowStep
 from callboard.workflows.transforms.base import Transform
 from callboard.workflows.transforms.extract_fields import ExtractFields
 from callboard.workflows.transforms.filter import Filter
@@ -222,6 +223,7 @@ def build_step_registry(
             TransformStep(transforms, transform_threads, max_output_bytes=max_output_bytes),
             ConditionalStep(),
             ParallelStep(),
+            WorkflowStep(),
             *extra_steps,
         ]
     )

@@ -32,7 +32,7 @@ from callboard.workflows.short_forms import Moves, describe_kind, fold_step, giv
 DEFAULT_RUN_SECONDS = 600
 DEFAULT_CALL_SECONDS = 120
 RESERVED_CONTEXT = frozenset({"job_id", "workflow", "user_id", "started_at"})  # the engine fills these in
-PLANNED_STEP_TYPES = frozenset({"approval", "wait", "workflow"})  # in the format, not built yet
+PLANNED_STEP_TYPES = frozenset({"approval", "wait"})  # in the format, not built yet
 
 NAME_PATTERN = r"^[a-z][a-z0-9_-]{0,99}$"
 STEP_ID_PATTERN = r"^[A-Za-z0-9_-]{1,50}$"

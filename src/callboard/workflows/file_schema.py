@@ -27,6 +27,7 @@ _TYPE_HELP = {
     "transform": "One operation on a value; nothing is called.",
     "conditional": "One branch of several, by a condition.",
     "parallel": "Branches side by side, or a loop over a list.",
+    "workflow": "Another workflow of the same folder, run in the place of the step.",
 }
 
 

@@ -72,7 +72,7 @@ class WorkflowService:
         self._catalogue = catalogue
         self._registry = registry
         self._defaults_for = defaults_for
-        self._prepared: dict[str, tuple[LoadedWorkflow, Mapping[str, Any], PreparedWorkflow]] = {}
+        self._prepared: dict[str, tuple[LoadedWorkflow, Mapping[str, Mapping[str, Any]], PreparedWorkflow]] = {}
 
     @cached_property
     def file_schema(self) -> Mapping[str, Any]:
@@ -85,13 +85,14 @@ class WorkflowService:
         Raises: WorkflowNotFoundError, with the nearest name; InvalidWorkflowError, when its file is broken.
         """
         loaded = self._catalogue.get(name)
-        defaults = self._defaults_for(name)
+        defaults = {each: self._defaults_for(each) for each in (name, *loaded.workflows)}
         kept = self._prepared.get(name)
         if kept is not None and kept[0] is loaded and kept[1] == defaults:
             return kept[2]
-        bundle = loaded.bundle(defaults)
+        bundle = loaded.bundle(defaults[name], defaults.__getitem__)
+        provider = str(defaults[name]["provider"])
         prepared = PreparedWorkflow(
-            compile_workflow(bundle, self._registry), bundle.content_hash, bundle.to_json(), str(defaults["provider"])
+            compile_workflow(bundle, self._registry), bundle.content_hash, bundle.to_json(), provider
         )
         self._prepared[name] = (loaded, defaults, prepared)
         return prepared

@@ -23,6 +23,7 @@ FORMAT_TYPES = frozenset(
 CONTAINER_KEYS: Mapping[str, frozenset[str]] = {
     "conditional": frozenset({"condition", "if_true", "if_false", "cases", "default"}),
     "parallel": frozenset({"steps", "branches", "for_each", "as", "max_concurrency", "fail_fast"}),
+    "workflow": frozenset({"workflow", "input"}),
 }
 _STEP_FIELDS_IN_CONFIG = {"error_mode": "error_mode", "default_value": "default_value", "timeout": "timeout_seconds"}
 _RETRY_NAMES = {
