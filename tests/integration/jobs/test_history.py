@@ -108,3 +108,17 @@ class TestWorkflowsThatRunOthers:
         assert past.steps["sub/draft"].calls == Seen(1, 1, 1)
         assert past.steps["sub/draft"].output_tokens is not None
         assert len(past.steps["each"].choices) == 2
+
+    async def test_only_so_many_rows_of_them_are_read_newest_runs_first(self, server: Server) -> None:
+        server.files.write(workflow("inner", [say("line", "${input.n}")]))
+        sub = {"id": "sub", "type": "workflow", "config": {"workflow": "inner", "input": {"n": "${input.n}"}}}
+        server.files.write(workflow("outer", [sub]))
+        for n in (11, 2):
+            await server.ended(await server.submit("outer", {"n": n}))
+
+        newest = await JobHistory(server.services.database, max_rows=3).read("outer", tenant_id="default")
+        nothing = await JobHistory(server.services.database, max_rows=1).read("outer", tenant_id="default")
+
+        assert newest is not None
+        assert (newest.runs, newest.steps["sub/line"].output_chars) == (1, Seen(3, 3, 3))  # "2" in quotes
+        assert nothing is None

@@ -8,10 +8,11 @@ from tests.fixtures.fake_llm import FakeLLM
 from tests.fixtures.scripted_steps import subrun
 from tests.fixtures.server import API, WorkflowFiles, ask, eventually, running_app, say, workflow
 
+PROPERTIES = {"name": {"type": "string"}, "end": {"type": "string", "default": "!"}}
 GREETING = workflow(
     "greeting",
-    [ask("draft", "[[say:Dear ${input.name}]]"), say("text", "${steps.draft.content}, ${context.word}")],
-    input_schema={"type": "object", "required": ["name"], "properties": {"name": {"type": "string"}}},
+    [ask("draft", "[[say:Dear ${input.name}]]"), say("text", "${steps.draft.content}, ${context.word}${input.end}")],
+    input_schema={"type": "object", "required": ["name"], "properties": PROPERTIES},
     context={"word": "hello"},
     outputs={"text": "${steps.text.output}"},
 )
@@ -27,7 +28,7 @@ LETTERS = workflow(
     outputs={"texts": "${steps.each.output[*].text}"},
 )
 RECORDED = {"service": "llm", "request": {"model": "m"}, "response": {"content": "x"}}
-EXPECTED = ["Dear Ada, hello", "Dear Lin, hello"]
+EXPECTED = ["Dear Ada, hello!", "Dear Lin, hello!"]
 
 
 class TestRun:
@@ -53,13 +54,14 @@ class TestRun:
                 server.files.write(GREETING)
                 server.files.write(LETTERS)
                 job_id = await server.submit("letters", {"names": ["Ada", "Lin"]})
-                server.files.write({**GREETING, "context": {"word": "goodbye"}})
+                schema = {"properties": {**PROPERTIES, "end": {"default": "?"}}}
+                server.files.write({**GREETING, "context": {"word": "goodbye"}, "input_schema": schema})
             async with running_app(database_url, tmp_path, llm_url=fake.ollama_url) as server:
                 job = await server.ended(job_id)
                 later = await server.ended(await server.submit("letters", {"names": ["Ada"]}))
 
         assert job["result"]["texts"] == EXPECTED
-        assert later["result"]["texts"] == ["Dear Ada, goodbye"]
+        assert later["result"]["texts"] == ["Dear Ada, goodbye?"]
 
     async def test_a_file_that_is_gone_is_told_at_the_next_submit(self, database_url: str, tmp_path: Path) -> None:
         async with running_app(database_url, tmp_path) as server:

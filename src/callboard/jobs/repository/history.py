@@ -13,6 +13,7 @@ from callboard.core.database import Database, ReadSession
 from callboard.core.json_values import JsonValue, loads
 from callboard.jobs.models import Job, JobStep
 from callboard.jobs.repository.subrun_history import (
+    MAX_ROWS,
     Subruns,
     Sums,
     UsageSums,
@@ -34,20 +35,23 @@ _OUTPUT_CHARS = sa.func.length(sa.cast(JobStep.output, sa.Text))
 
 
 class JobHistory:
-    """The `History` of a database."""
+    """The `History` of a database. Of runs with other workflows inside, no more than `max_rows` rows are read."""
 
-    def __init__(self, database: Database) -> None:
+    def __init__(self, database: Database, *, max_rows: int = MAX_ROWS) -> None:
         self._database = database
+        self._max_rows = max_rows
 
     async def read(self, workflow_name: str, *, tenant_id: str) -> PastRuns | None:
-        """Return the last `RUNS_READ` completed runs of this tenant's workflow, or None where there are none."""
+        """Return the last `RUNS_READ` completed runs of this tenant's workflow, or None where none can be read."""
         async with self._database.reads() as session:
             durations = await _last_runs(session, workflow_name, tenant_id)
             if not durations:
                 return None
             subruns = await find_subruns(session, list(durations))
             plain = [job_id for job_id in durations if job_id not in subruns]
-            composed = await take_within_limit(session, [job_id for job_id in durations if job_id in subruns])
+            composed = await take_within_limit(
+                session, [job_id for job_id in durations if job_id in subruns], max_rows=self._max_rows
+            )
             ids = sorted([*plain, *composed], reverse=True)
             if not ids:
                 return None

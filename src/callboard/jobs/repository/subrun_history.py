@@ -85,8 +85,8 @@ async def find_subruns(session: ReadSession, ids: Sequence[UUID]) -> Subruns:
     return found
 
 
-async def take_within_limit(session: ReadSession, ids: Sequence[UUID]) -> list[UUID]:
-    """Return the first of `ids` whose rows together are no more than `MAX_ROWS`."""
+async def take_within_limit(session: ReadSession, ids: Sequence[UUID], *, max_rows: int) -> list[UUID]:
+    """Return the first of `ids` whose rows together are no more than `max_rows`."""
     query = (
         sa.select(JobStep.job_id, sa.func.count().label("rows")).where(JobStep.job_id.in_(ids)).group_by(JobStep.job_id)
     )
@@ -94,7 +94,7 @@ async def take_within_limit(session: ReadSession, ids: Sequence[UUID]) -> list[U
     taken, total = [], 0
     for job_id in ids:
         total += counts.get(job_id, 0)
-        if total > MAX_ROWS:
+        if total > max_rows:
             break
         taken.append(job_id)
     return taken

@@ -20,7 +20,9 @@ async def run_inside(walker: Walker, step: CompiledStep, ahead: ForeseenWorkflow
         walked = await walker.sequence(ahead.workflow.sequence.steps, replace(frame, scope=scope, views=views))
         load = walker.within_limit(walked.load, ahead.workflow.timeout_seconds)
         output = _result(walker, step, ahead, scope, walked.output)
-    inside = PlanBranch(name="", condition=None, certainty=frame.certainty, share=ONE, steps=walked.plan)
+    inside = PlanBranch(
+        name=ahead.workflow.name, condition=None, certainty=frame.certainty, share=ONE, steps=walked.plan
+    )
     return Found(load=load, output=output, branches=(inside,))
 
 
