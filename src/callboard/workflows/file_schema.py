@@ -10,7 +10,7 @@ from typing import Annotated, Any, TypeAlias, get_args
 
 from pydantic import AliasChoices, BaseModel, BeforeValidator
 
-from callboard.workflows.definition import WorkflowDefinition
+from callboard.workflows.definition import StepDefinition, WorkflowDefinition
 from callboard.workflows.short_forms import CONTAINER_KEYS
 from callboard.workflows.steps.base import STEPS_MARK
 from callboard.workflows.steps.registry import StepRegistry
@@ -27,6 +27,7 @@ _TYPE_HELP = {
     "transform": "One operation on a value; nothing is called.",
     "conditional": "One branch of several, by a condition.",
     "parallel": "Branches side by side, or a loop over a list.",
+    "workflow": "Another workflow of the same folder, run in the place of the step.",
 }
 
 
@@ -163,7 +164,7 @@ def _short_forms_of_step(properties: Mapping[str, Any]) -> Schema:
 
 def _rules_for(kind: str, config: Schema, own: frozenset[str]) -> Schema:
     """Return what a step of the type must look like: its config, and which containers' keys it may carry."""
-    others = frozenset().union(*CONTAINER_KEYS.values()) - own
+    others = frozenset().union(*CONTAINER_KEYS.values()) - own - StepDefinition.model_fields.keys()
     properties: Schema = {"config": _ref(f"{kind}_config")}
     properties |= {name: config["properties"][name] for name in sorted(own)}
     properties |= dict.fromkeys(sorted(others), False)

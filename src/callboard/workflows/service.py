@@ -72,7 +72,7 @@ class WorkflowService:
         self._catalogue = catalogue
         self._registry = registry
         self._defaults_for = defaults_for
-        self._prepared: dict[str, tuple[LoadedWorkflow, Mapping[str, Any], PreparedWorkflow]] = {}
+        self._prepared: dict[str, tuple[LoadedWorkflow, Mapping[str, Mapping[str, Any]], PreparedWorkflow]] = {}
 
     @cached_property
     def file_schema(self) -> Mapping[str, Any]:
@@ -85,7 +85,7 @@ class WorkflowService:
         Raises: WorkflowNotFoundError, with the nearest name; InvalidWorkflowError, when its file is broken.
         """
         loaded = self._catalogue.get(name)
-        defaults = self._defaults_for(name)
+        defaults = self._defaults_of(loaded)
         kept = self._prepared.get(name)
         if kept is not None and kept[0] is loaded and kept[1] == defaults:
             return kept[2]
@@ -93,10 +93,15 @@ class WorkflowService:
         self._prepared[name] = (loaded, defaults, prepared)
         return prepared
 
-    def _prepare(self, loaded: LoadedWorkflow, defaults: Mapping[str, Any]) -> PreparedWorkflow:
-        bundle = loaded.bundle(defaults)
+    def _defaults_of(self, loaded: LoadedWorkflow) -> dict[str, Mapping[str, Any]]:
+        """Return the defaults of a workflow and of those that it runs, by name."""
+        return {name: self._defaults_for(name) for name in (loaded.name, *loaded.workflows)}
+
+    def _prepare(self, loaded: LoadedWorkflow, defaults: Mapping[str, Mapping[str, Any]]) -> PreparedWorkflow:
+        own = defaults[loaded.name]
+        bundle = loaded.bundle(own, defaults.__getitem__)
         compiled = compile_workflow(bundle, self._registry)
-        return PreparedWorkflow(compiled, bundle.content_hash, bundle.to_json(), str(defaults["provider"]))
+        return PreparedWorkflow(compiled, bundle.content_hash, bundle.to_json(), str(own["provider"]))
 
     async def prepare_definition(self, raw: Mapping[str, Any]) -> PreparedWorkflow:
         """Return the definition `raw`, which came in a request, with all that a run of it will read.
@@ -106,7 +111,7 @@ class WorkflowService:
         read = await self.dry_runs.read_definition(dict(raw))
         if isinstance(read, BrokenWorkflow):
             raise InvalidWorkflowError(read.findings, name=read.name)
-        return self._prepare(read, self._defaults_for(read.name))
+        return self._prepare(read, self._defaults_of(read))
 
     async def rehearse(self, name: str, input_data: JsonValue, *, tenant_id: str) -> Rehearsal:
         """Return what a run of `name` would do, or what is wrong with its file.

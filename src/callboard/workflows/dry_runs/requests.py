@@ -94,7 +94,7 @@ class DryRuns:
         read = self._reader.read_value(raw, name=UNNAMED)
         if isinstance(read, BrokenWorkflow):
             return read
-        compiled = compile_workflow(read.bundle(self._defaults_for(read.name)), self._registry)
+        compiled = compile_workflow(read.bundle(self._defaults_for(read.name), self._defaults_for), self._registry)
         return replace(compiled, warnings=read.warnings)  # which know of prices, too
 
     def _foresee(self, workflow: CompiledWorkflow, input_data: JsonValue, past: PastRuns | None) -> DryRun:
