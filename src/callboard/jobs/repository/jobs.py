@@ -20,6 +20,7 @@ from callboard.jobs.errors import JobNotFoundError
 from callboard.jobs.models import Job, JobEvent, JobStep, Worker
 from callboard.jobs.repository.fences import lock_jobs
 from callboard.jobs.repository.finishes import ENDING_COLUMNS, Finish, end_locked_jobs
+from callboard.jobs.repository.outputs import fill_in_outputs
 from callboard.jobs.repository.submissions import notify
 from callboard.jobs.repository.usage import load_usage
 from callboard.jobs.status import FINAL_STATUSES, JobStatus
@@ -99,7 +100,9 @@ class JobRepository(BaseRepository[Job]):
                     sa.and_(JobStep.started_at == after.started_at, JobStep.path > after.path),
                 )
             )
-        return (await self.session.scalars(query)).all()
+        steps = (await self.session.scalars(query)).all()
+        await fill_in_outputs(self.session, job_id, steps)
+        return steps
 
     async def list_running(self, job_id: UUID) -> list[RunningStep]:
         """Return the steps that were seen to begin and have not ended."""
