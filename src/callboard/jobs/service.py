@@ -103,6 +103,7 @@ class JobService:
             keep_trying=lambda waited_seconds: waited_seconds < SUBMIT_PATIENCE_SECONDS,
             on_flush=telemetry.flushed,
         )
+        telemetry.watch_writer("submits", lambda: self._writer.waiting)
 
     async def submit(self, caller: Caller, request: JobCreate, *, idempotency_key: str | None) -> Submitted:
         """Accept a job and return the answer for its caller; it is durable by then.
@@ -210,6 +211,11 @@ class JobService:
         await self._endings.close()
 
     async def _write(self, job: NewJob) -> Accepted:
+        if self._writer.is_full:
+            rows, _ = self._writer.waiting
+            raise DatabaseAwayError(
+                f"The database is behind: {rows} submits wait to be written. This one was not accepted; send it again."
+            )
         try:
             return await self._writer.write(job, size_bytes=len(job.values["input_data"]))
         except DATABASE_ERRORS as error:

@@ -63,6 +63,9 @@ class MemoryCheckpointer:
     async def back_off(self, seconds: float) -> None:
         await self._sleep(seconds)
 
+    async def may_begin(self) -> None:
+        self.ensure_running()
+
     def ensure_running(self) -> None:
         """A run in memory goes on until it ends."""
 
