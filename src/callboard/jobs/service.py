@@ -172,10 +172,10 @@ class JobService:
         async with self._database.reads() as session:
             repository = JobRepository(session, caller.tenant)
             job = await repository.find_of_user(job_id, _user_of(caller, user_id))
-            ended = await repository.list_steps(job_id, after=after, limit=limit + 1)
-            shows_running = after is None and job.status == JobStatus.PROCESSING and len(ended) <= limit
+            ended, has_more = await repository.list_steps(job_id, after=after, limit=limit)
+            shows_running = after is None and job.status == JobStatus.PROCESSING and not has_more
             running = await repository.list_running(job_id) if shows_running else []
-        return StepList(ended[:limit], running, has_more=len(ended) > limit)
+        return StepList(ended, running, has_more=has_more)
 
     async def list_usage(
         self, caller: Caller, job_id: UUID, page: PageRequest, *, user_id: str | None

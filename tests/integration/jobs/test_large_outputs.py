@@ -10,11 +10,14 @@ import sqlalchemy as sa
 
 from callboard.core.database import Database
 from callboard.core.ids import JobId
+from callboard.core.repository import TenantScope
 from callboard.jobs.models import Job, JobOutput, JobStep
 from callboard.jobs.repository.history import JobHistory
+from callboard.jobs.repository.jobs import JobRepository
 from callboard.jobs.repository.journal import load_journal, write_journal
 from callboard.jobs.repository.outputs import LARGE_OUTPUT_BYTES
 from callboard.jobs.repository.takeovers import take_over_jobs
+from callboard.jobs.step_lists import StepCursor
 from tests.fixtures.fake_llm import FakeLLM
 from tests.fixtures.job_rows import add_worker, claimed_job, journal_of, journal_write, kill_worker
 from tests.fixtures.loop_lag import MAX_LAG_SECONDS, watched_loop
@@ -141,6 +144,22 @@ class TestJobs:
 
         assert job["result"]["text"] == "x" * LARGE_OUTPUT_BYTES
         assert fake.finished["k"] == 1
+
+
+class TestListSteps:
+    async def test_ends_a_page_before_its_large_outputs_fill_the_memory(self, database: Database) -> None:
+        job = await claimed_job(database)
+        await write_journal(database, [journal_write(job, path, output="x" * 4_000_000) for path in "abcdef"])
+
+        async with database.reads() as session:
+            repository = JobRepository(session, TenantScope(job.tenant_id))
+            first, has_more = await repository.list_steps(job.id, after=None, limit=50)
+            cursor = StepCursor(first[-1].started_at, first[-1].path)
+            rest, has_still_more = await repository.list_steps(job.id, after=cursor, limit=50)
+
+        assert ([step.path for step in first], has_more) == (["a", "b", "c", "d"], True)  # 16 MB; 20 MB are too much
+        assert ([step.path for step in rest], has_still_more) == (["e", "f"], False)
+        assert {len(step.output or "") for step in [*first, *rest]} == {4_000_002}
 
 
 async def output_at(database: Database, job_id: JobId, path: str) -> Any:

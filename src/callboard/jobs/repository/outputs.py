@@ -19,6 +19,7 @@ from callboard.core.database import Database
 from callboard.jobs.models import JobOutput, JobStep
 
 LARGE_OUTPUT_BYTES = 256 * 1024
+MAX_PAGE_BYTES = 16 * 1024 * 1024  # of large outputs in one answer, which holds them as text and as values
 ZLIB = "zlib"
 ZLIB_LEVEL = 1  # 1 MiB of prose: 18 ms to 0.40 of its size; level 6: 69 ms to 0.33
 
@@ -62,6 +63,16 @@ async def read_outputs(session: AsyncSession, job_id: UUID, paths: Iterable[str]
     rows = (await session.execute(query)).all()
     texts = await asyncio.gather(*(asyncio.to_thread(_decompress, row.encoding, row.body) for row in rows))
     return {row.path: text for row, text in zip(rows, texts, strict=True)}
+
+
+def first_of_a_page(steps: Sequence[JobStep]) -> Sequence[JobStep]:
+    """Return the first of `steps`, one at least, whose large outputs are no more than `MAX_PAGE_BYTES` together."""
+    total = 0
+    for number, step in enumerate(steps):
+        total += step.large_output_bytes or 0
+        if number and total > MAX_PAGE_BYTES:
+            return steps[:number]
+    return steps
 
 
 async def fill_in_outputs(session: AsyncSession, job_id: UUID, steps: Sequence[JobStep]) -> None:
