@@ -119,7 +119,10 @@ async def build_services(settings: Settings, *, extra_steps: Sequence[StepKind] 
     raise_open_file_limit()
     keys = prepare_keys(settings)
     database = Database(
-        settings.resolved_database_url, schema=settings.database_schema, pool_size=settings.database_pool_size
+        settings.resolved_database_url,
+        schema=settings.database_schema,
+        pool_size=settings.database_pool_size,
+        is_behind_pooler=settings.is_behind_pooler,
     )
     http = HttpClient()
     try:
@@ -283,9 +286,9 @@ def _connect(
 
 
 def _listen(services: Services) -> NotificationListener | None:
-    """Return what hears other processes ring, on PostgreSQL; on SQLite polling does."""
+    """Return what hears other processes ring, on PostgreSQL; on SQLite and behind a pooler polling does."""
     database = services.database
-    if not database.is_postgresql:
+    if not database.can_listen:
         return None
 
     def heard(payload: str) -> None:

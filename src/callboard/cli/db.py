@@ -82,7 +82,10 @@ def current(is_json: JsonOption = False) -> None:
 async def _with_database(work: Callable[[Database], Awaitable[Answer]]) -> Answer:
     settings = load_settings()
     database = Database(
-        settings.resolved_database_url, schema=settings.database_schema, pool_size=settings.database_pool_size
+        settings.resolved_database_url,
+        schema=settings.database_schema,
+        pool_size=settings.database_pool_size,
+        is_behind_pooler=settings.is_behind_pooler,
     )
     try:
         return await work(database)

@@ -103,6 +103,7 @@ class JobService:
             keep_trying=lambda waited_seconds: waited_seconds < SUBMIT_PATIENCE_SECONDS,
             on_flush=telemetry.flushed,
         )
+        telemetry.watch_writer("submits", lambda: self._writer.waiting)
 
     async def submit(self, caller: Caller, request: JobCreate, *, idempotency_key: str | None) -> Submitted:
         """Accept a job and return the answer for its caller; it is durable by then.
@@ -170,11 +171,11 @@ class JobService:
         async with self._database.reads() as session:
             repository = JobRepository(session, caller.tenant)
             job = await repository.find_of_user(job_id, caller.acting_for(user_id))
-            ended = await repository.list_steps(job_id, after=after, limit=limit + 1)
+            ended, has_more = await repository.list_steps(job_id, after=after, limit=limit)
             is_begun = job.status in {JobStatus.PROCESSING, JobStatus.WAITING}
-            shows_running = after is None and is_begun and len(ended) <= limit
+            shows_running = after is None and is_begun and not has_more
             running = await repository.list_running(job_id) if shows_running else []
-        return StepList(ended[:limit], running, has_more=len(ended) > limit)
+        return StepList(ended, running, has_more=has_more)
 
     async def list_usage(
         self, caller: Caller, job_id: UUID, page: PageRequest, *, user_id: str | None
@@ -210,6 +211,11 @@ class JobService:
         await self._endings.close()
 
     async def _write(self, job: NewJob) -> Accepted:
+        if self._writer.is_full:
+            rows, _ = self._writer.waiting
+            raise DatabaseAwayError(
+                f"The database is behind: {rows} submits wait to be written. This one was not accepted; send it again."
+            )
         try:
             return await self._writer.write(job, size_bytes=len(job.values["input_data"]))
         except DATABASE_ERRORS as error:

@@ -185,7 +185,7 @@ class _Run:
         recorded = self.find(path)
         if recorded is not None:
             return await self._replay(step, path, frame, recorded)
-        self.checkpointer.ensure_running()
+        await self.checkpointer.may_begin()
         self.checkpointer.note_started(path, step.type, before)
         instance = _Instance(step=step, path=path, frame=frame, started_at=self.now(), progress=after)
         return await self._perform(instance)

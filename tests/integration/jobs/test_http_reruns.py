@@ -153,3 +153,12 @@ class TestFork:
 
         assert (response.status_code, response.json()["error"]) == (422, "fork_refused")
         assert '"ok"' in response.json()["detail"]
+
+    async def test_takes_over_outputs_that_are_kept_apart(self, server: Server) -> None:
+        server.files.write(workflow("large", [say("big", "x" * 300_000), say("end", "${steps.big.output}")]))
+        job_id = await ended(server, "large")
+
+        response = await server.client.post(f"{API}/jobs/{job_id}/fork", json={"from_step": "end"})
+        fork = await server.ended(response.json()["job_id"])
+
+        assert len(fork["result"]["value"]) == 300_000

@@ -31,7 +31,8 @@ MAX_SAMPLE_CHARS = 50_000  # a longer output tells no more about the next one th
 
 _IS_CHOICE = JobStep.path.endswith(CHOICE_SUFFIX, autoescape=True)
 _IS_INSTANCE = sa.and_(~_IS_CHOICE, ~JobStep.path.contains("#"))
-_OUTPUT_CHARS = sa.func.length(sa.cast(JobStep.output, sa.Text))
+# bytes of what is kept apart: more than characters, and of no use as a sample either way
+_OUTPUT_CHARS = sa.func.coalesce(JobStep.large_output_bytes, sa.func.length(sa.cast(JobStep.output, sa.Text)))
 
 
 class JobHistory:

@@ -3,7 +3,7 @@
 Both keep journal rows, so what was paid is not paid again. Called by `jobs/reruns.py`.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 from uuid import UUID
 
@@ -14,7 +14,7 @@ from callboard.core.clock import now
 from callboard.core.database import Database
 from callboard.core.ids import JobId
 from callboard.jobs.errors import JobNotFoundError
-from callboard.jobs.models import Job, JobStep
+from callboard.jobs.models import Job, JobOutput, JobStep
 from callboard.jobs.repository.fences import NewEvent, append_events, lock_jobs, update_jobs
 from callboard.jobs.repository.idempotency import EarlierUse, Idempotency, find_use, take_key
 from callboard.jobs.repository.submissions import Accepted, NewJob, insert_jobs_in, notify
@@ -97,16 +97,29 @@ async def read_input(database: Database, job_id: UUID) -> str:
 
 async def _copy_journal(connection: AsyncConnection, source_id: UUID, target_id: UUID, step_ids: Sequence[str]) -> None:
     """Copy rows as they are, but for the job and the fence: no run of the new job wrote them."""
-    table = JobStep.__table__
-    names = [column.name for column in table.c]
-    given: dict[str, sa.ColumnElement[Any]] = {
+    steps, outputs = JobStep.__table__, JobOutput.__table__
+    is_kept = sa.and_(
+        steps.c.job_id == source_id,
+        steps.c.status != StepOutcome.FAILED,
+        sa.or_(*(_belongs_to(steps.c.path, step_id) for step_id in step_ids)),
+    )
+    own: dict[str, sa.ColumnElement[Any]] = {
         "job_id": sa.literal(target_id, sa.Uuid()),
         "fence": sa.literal(0, sa.BigInteger),
     }
-    columns = [given[name].label(name) if name in given else table.c[name] for name in names]
-    belongs = sa.or_(*(_belongs_to(table.c.path, step_id) for step_id in step_ids))
-    rows = sa.select(*columns).where(table.c.job_id == source_id, table.c.status != StepOutcome.FAILED, belongs)
-    await connection.execute(sa.insert(JobStep).from_select(names, rows))
+    await connection.execute(sa.insert(JobStep).from_select(*_copied(steps, own, is_kept)))
+    paths = sa.select(steps.c.path).where(is_kept)
+    is_theirs = sa.and_(outputs.c.job_id == source_id, outputs.c.path.in_(paths))
+    await connection.execute(sa.insert(JobOutput).from_select(*_copied(outputs, own, is_theirs)))
+
+
+def _copied(
+    table: sa.FromClause, own: Mapping[str, sa.ColumnElement[Any]], condition: sa.ColumnElement[bool]
+) -> tuple[list[str], sa.Select[*tuple[Any, ...]]]:
+    """Return the columns of `table`, and rows to insert into them: those of `condition`, with `own` values."""
+    names = [column.name for column in table.c]
+    columns = [own[name].label(name) if name in own else table.c[name] for name in names]
+    return names, sa.select(*columns).where(condition)
 
 
 def _belongs_to(path: sa.ColumnElement[str], step_id: str) -> sa.ColumnElement[bool]:

@@ -160,8 +160,15 @@ class Checkpointer(Protocol):
         """
         ...
 
+    async def may_begin(self) -> None:
+        """Return when a new step may begin: at once, or when what is to be written has been.
+
+        Raises: RunSuspended, when none may.
+        """
+        ...
+
     def ensure_running(self) -> None:
-        """Return when a new step may begin. Raises: RunSuspended otherwise."""
+        """Return when a step may be tried again. Raises: RunSuspended otherwise."""
         ...
 
 
