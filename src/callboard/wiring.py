@@ -31,6 +31,7 @@ from callboard.jobs.repository.history import JobHistory
 from callboard.jobs.repository.jobs import find_ended, read_wait_numbers
 from callboard.jobs.repository.submissions import WORK_CHANNEL
 from callboard.jobs.runner import JobRunner
+from callboard.jobs.running_limits import RunningLimits
 from callboard.jobs.service import JobService
 from callboard.jobs.sweeper import Sweeper
 from callboard.jobs.waits import WaitEstimator
@@ -186,6 +187,11 @@ def _connect(
     lease = WorkerLease(database, lease_seconds=settings.lease_seconds, slots=settings.max_running_jobs)
     journal = Journal(database, max_output_bytes=settings.max_step_output_bytes, telemetry=telemetry, lease=lease)
     finishes = Finishes(database, telemetry=telemetry, lease=lease)
+    limits = RunningLimits(
+        per_user=settings.max_running_jobs_per_user,
+        per_workflow=settings.max_running_jobs_per_workflow,
+        per_tenant=settings.max_running_jobs_per_tenant,
+    )
     runner = JobRunner(
         database,
         engine=Engine(max_output_bytes=settings.max_step_output_bytes),
@@ -197,6 +203,7 @@ def _connect(
         telemetry=telemetry,
         secrets=read_secret,
         max_running=settings.max_running_jobs,
+        limits=limits,
         ring=doorbell.ring,
     )
     return Services(
@@ -210,7 +217,7 @@ def _connect(
             workflows=workflows,
             doorbell=doorbell,
             endings=endings,
-            estimator=WaitEstimator(lambda: read_wait_numbers(database)),
+            estimator=WaitEstimator(lambda: read_wait_numbers(database, limits), limits=limits),
             telemetry=telemetry,
             idempotency_hours=settings.idempotency_hours,
             abort_run=runner.cancel,

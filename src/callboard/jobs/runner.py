@@ -26,6 +26,7 @@ from callboard.jobs.leases import WorkerLease
 from callboard.jobs.repository.claims import ClaimedJob, claim_jobs
 from callboard.jobs.repository.finishes import Finish, Finished
 from callboard.jobs.repository.journal import load_journal
+from callboard.jobs.running_limits import NO_LIMITS, RunningLimits
 from callboard.jobs.status import JobStatus
 from callboard.workflows.compiled_workflow import CompiledWorkflow
 from callboard.workflows.engine import Engine
@@ -88,6 +89,7 @@ class JobRunner:
         telemetry: Telemetry,
         secrets: Callable[[str], str | None],
         max_running: int,
+        limits: RunningLimits = NO_LIMITS,
         ring: Callable[[], None],
     ) -> None:
         self._database = database
@@ -100,6 +102,7 @@ class JobRunner:
         self._telemetry = telemetry
         self._secrets = secrets
         self._max_running = max_running
+        self._limits = limits
         self._ring = ring
         self._active: dict[UUID, ActiveRun] = {}
         self._tasks: set[asyncio.Task[None]] = set()
@@ -119,7 +122,7 @@ class JobRunner:
         if self._is_stopping or limit <= 0 or not self._lease.is_current:
             return 0
         worker_id = self._lease.worker_id
-        jobs = await claim_jobs(self._database, worker_id, limit)
+        jobs = await claim_jobs(self._database, worker_id, limit, limits=self._limits)
         if self._lease.is_lost or self._lease.worker_id != worker_id:
             return 0  # marked dead while the claim was under way: whoever did it takes these jobs over
         for job in jobs:
