@@ -4,6 +4,8 @@
 process. Tests and benches build their own. To find who does what, grep a name here and land on its code.
 """
 
+import asyncio
+import pickle
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -18,6 +20,7 @@ from callboard.core.database import Database
 from callboard.core.errors import CallboardError
 from callboard.core.garbage import let_short_lived_objects_die
 from callboard.core.http_client import HttpClient
+from callboard.core.ids import WorkerId
 from callboard.core.notifications import NotificationListener
 from callboard.core.process_limits import raise_open_file_limit
 from callboard.core.security import KeyHasher
@@ -33,6 +36,7 @@ from callboard.jobs.repository.submissions import WORK_CHANNEL
 from callboard.jobs.runner import JobRunner
 from callboard.jobs.running_limits import RunningLimits
 from callboard.jobs.service import JobService
+from callboard.jobs.suspects import SuspectChildren, run_suspects, start_suspect_worker
 from callboard.jobs.sweeper import Sweeper
 from callboard.jobs.waits import WaitEstimator
 from callboard.llm.client import LLMClient
@@ -68,6 +72,7 @@ class Services:
     doorbell: EmbeddedDoorbell
     runner: JobRunner
     sweeper: Sweeper
+    suspects: SuspectChildren
     lease: WorkerLease
     journal: Journal
     finishes: Finishes
@@ -128,6 +133,7 @@ async def working(services: Services) -> AsyncIterator[None]:
     listener = _listen(services)
     await services.lease.register()
     await services.sweeper.start()
+    await services.suspects.start()
     await services.doorbell.start(services.runner.run_next)
     if listener is not None:
         await listener.start()
@@ -137,8 +143,22 @@ async def working(services: Services) -> AsyncIterator[None]:
         if listener is not None:
             await listener.stop()
         await services.doorbell.stop()
-        await services.runner.stop(grace_seconds=settings.shutdown_grace_seconds)
+        await asyncio.gather(
+            services.runner.stop(grace_seconds=settings.shutdown_grace_seconds), services.suspects.stop()
+        )
         await services.sweeper.stop()
+        await services.journal.close()
+        await services.finishes.close()
+        await services.lease.stop()
+
+
+async def running_suspects(services: Services, worker_id: WorkerId, stop: asyncio.Event) -> None:
+    """Run suspects as the worker `worker_id`, one at a time, until there is none or `stop` is set."""
+    await services.lease.register(worker_id)
+    try:
+        await run_suspects(services.database, runner=services.runner, lease=services.lease, stop=stop)
+    finally:
+        await services.runner.stop(grace_seconds=services.settings.shutdown_grace_seconds)
         await services.journal.close()
         await services.finishes.close()
         await services.lease.stop()
@@ -233,6 +253,12 @@ def _connect(
             lease_seconds=settings.lease_seconds,
             idempotency_hours=settings.idempotency_hours,
             ring=doorbell.ring,
+        ),
+        suspects=SuspectChildren(
+            database,
+            runner=runner,
+            start_child=lambda worker_id: start_suspect_worker(worker_id, pickle.dumps((settings, tuple(extra_steps)))),
+            grace_seconds=settings.shutdown_grace_seconds,
         ),
         lease=lease,
         journal=journal,
