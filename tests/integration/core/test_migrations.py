@@ -28,7 +28,11 @@ PROCESSES = 3
 UNREAD_ON_SQLITE = {"idx_workflow_jobs_ready", "idx_workflow_jobs_suspects", "idx_workflow_jobs_lanes"}
 UPGRADE = "from callboard.cli.main import app; app(['db', 'upgrade'])"
 
-pytestmark = pytest.mark.filterwarnings("ignore:Skipped unsupported reflection of expression-based index")
+# SQLite's indexes on an expression cannot be read back
+pytestmark = [
+    pytest.mark.filterwarnings("ignore:Skipped unsupported reflection of expression-based index"),
+    pytest.mark.filterwarnings("ignore:autogenerate skipping metadata-specified expression-based index"),
+]
 
 
 @pytest.fixture
