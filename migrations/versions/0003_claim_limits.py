@@ -15,7 +15,7 @@ URGENCY: list[str | sa.TextClause] = [sa.text("priority DESC"), "id"]
 LANE: list[str | sa.TextClause] = ["tenant_id", sa.text("coalesce(user_id, '')"), "workflow_name"]
 INDEXES: dict[str, tuple[list[str | sa.TextClause], str]] = {
     "idx_workflow_jobs_lanes": ([*LANE, *URGENCY], "status = 'queued'"),
-    "idx_workflow_jobs_suspects": (URGENCY, "status = 'queued' AND retry_count >= max_retries - 1"),
+    "idx_workflow_jobs_suspects": (URGENCY, "status = 'queued' AND retry_count >= 2"),
     "idx_workflow_jobs_completed_at": (["completed_at"], "completed_at IS NOT NULL"),
     "idx_workflow_jobs_related": (["tenant_id", "related_entity_id", "id"], "related_entity_id IS NOT NULL"),
 }

@@ -103,8 +103,8 @@ class Job(Base):
             "idx_workflow_jobs_suspects",
             sa.text("priority DESC"),
             "id",
-            postgresql_where=sa.text("status = 'queued' AND retry_count >= max_retries - 1"),
-            sqlite_where=sa.text("status = 'queued' AND retry_count >= max_retries - 1"),
+            postgresql_where=sa.text("status = 'queued' AND retry_count >= 2"),
+            sqlite_where=sa.text("status = 'queued' AND retry_count >= 2"),
         ),
         sa.Index(
             "idx_workflow_jobs_owner",
