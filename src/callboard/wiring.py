@@ -4,6 +4,8 @@
 process. Tests and benches build their own. To find who does what, grep a name here and land on its code.
 """
 
+import asyncio
+import pickle
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -20,6 +22,7 @@ from callboard.core.database import Database
 from callboard.core.errors import CallboardError
 from callboard.core.garbage import let_short_lived_objects_die
 from callboard.core.http_client import HttpClient
+from callboard.core.ids import WorkerId
 from callboard.core.notifications import NotificationListener
 from callboard.core.process_limits import raise_open_file_limit
 from callboard.core.security import KeyHasher
@@ -40,8 +43,10 @@ from callboard.jobs.repository.submissions import WORK_CHANNEL
 from callboard.jobs.reruns import RerunService
 from callboard.jobs.rousing import Rousing
 from callboard.jobs.runner import JobRunner
+from callboard.jobs.running_limits import RunningLimits
 from callboard.jobs.service import JobService
 from callboard.jobs.signals import SignalService
+from callboard.jobs.suspects import SuspectChildren, run_suspects, start_suspect_worker
 from callboard.jobs.sweeper import Sweeper
 from callboard.jobs.waits import WaitEstimator
 from callboard.llm.client import LLMClient
@@ -83,6 +88,7 @@ class Services:
     doorbell: EmbeddedDoorbell
     runner: JobRunner
     sweeper: Sweeper
+    suspects: SuspectChildren
     lease: WorkerLease
     journal: Journal
     desk: WaitDesk
@@ -147,6 +153,7 @@ async def working(services: Services) -> AsyncIterator[None]:
     listener = _listen(services)
     await services.lease.register()
     await services.sweeper.start()
+    await services.suspects.start()
     await services.doorbell.start(services.runner.run_next)
     if listener is not None:
         await listener.start()
@@ -156,10 +163,24 @@ async def working(services: Services) -> AsyncIterator[None]:
         if listener is not None:
             await listener.stop()
         await services.doorbell.stop()
-        await services.runner.stop(grace_seconds=settings.shutdown_grace_seconds)
+        await asyncio.gather(
+            services.runner.stop(grace_seconds=settings.shutdown_grace_seconds), services.suspects.stop()
+        )
         await services.sweeper.stop()
         await services.journal.close()
         await services.desk.close()
+        await services.finishes.close()
+        await services.lease.stop()
+
+
+async def running_suspects(services: Services, worker_id: WorkerId, stop: asyncio.Event) -> None:
+    """Run suspects as the worker `worker_id`, one at a time, until there is none or `stop` is set."""
+    await services.lease.register(worker_id)
+    try:
+        await run_suspects(services.database, runner=services.runner, lease=services.lease, stop=stop)
+    finally:
+        await services.runner.stop(grace_seconds=services.settings.shutdown_grace_seconds)
+        await services.journal.close()
         await services.finishes.close()
         await services.lease.stop()
 
@@ -209,6 +230,11 @@ def _connect(
     desk = WaitDesk(database, telemetry=telemetry, lease=lease)
     finishes = Finishes(database, telemetry=telemetry, lease=lease)
     bundles = BundleStore(database, registry)
+    limits = RunningLimits(
+        per_user=settings.max_running_jobs_per_user,
+        per_workflow=settings.max_running_jobs_per_workflow,
+        per_tenant=settings.max_running_jobs_per_tenant,
+    )
     runner = JobRunner(
         database,
         engine=Engine(max_output_bytes=settings.max_step_output_bytes),
@@ -221,9 +247,10 @@ def _connect(
         telemetry=telemetry,
         secrets=read_secret,
         max_running=settings.max_running_jobs,
+        limits=limits,
         ring=doorbell.ring,
     )
-    estimator = WaitEstimator(lambda: read_wait_numbers(database))
+    estimator = WaitEstimator(lambda: read_wait_numbers(database, limits), limits=limits)
     rousing = Rousing(doorbell, wake_run=runner.wake)
 
     def keys_valid_since() -> datetime:
@@ -277,6 +304,12 @@ def _connect(
             idempotency_hours=settings.idempotency_hours,
             housekeeping=housekeeping,
             ring=doorbell.ring,
+        ),
+        suspects=SuspectChildren(
+            database,
+            runner=runner,
+            start_child=lambda worker_id: start_suspect_worker(worker_id, pickle.dumps((settings, tuple(extra_steps)))),
+            grace_seconds=settings.shutdown_grace_seconds,
         ),
         lease=lease,
         journal=journal,

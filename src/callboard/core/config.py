@@ -144,6 +144,19 @@ class Settings(BaseSettings):
         description="Whether `callboard serve` also runs jobs. false: only `callboard worker` processes do.",
     )
     max_running_jobs: int = Field(1000, ge=1, le=100_000, description="Runs that one worker process holds in flight.")
+    max_running_jobs_per_user: int = Field(
+        0,
+        ge=0,
+        description="Jobs of one user (of one tenant) that run at once over all workers; further ones stand back for others'. Jobs without a user_id are nobody's. 0: any number.",
+    )
+    max_running_jobs_per_workflow: int = Field(
+        0,
+        ge=0,
+        description="Jobs of one workflow that run at once over all workers, of all tenants together. 0: any number.",
+    )
+    max_running_jobs_per_tenant: int = Field(
+        0, ge=0, description="Jobs of one tenant that run at once over all workers. 0: any number."
+    )
     lease_seconds: int = Field(
         60, ge=2, le=3600, description="Seconds after which a worker that was not heard of loses its jobs."
     )

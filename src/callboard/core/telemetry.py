@@ -22,7 +22,7 @@ FLUSH_ROWS = (1, 2, 5, 10, 25, 50, 100, 250, 500)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class QueueNumbers:
-    """How much work there is. `by_status` counts jobs by (status, workflow name)."""
+    """How much work there is. `by_status` counts jobs that have not ended by (status, workflow name)."""
 
     workers: int
     depth: int
@@ -35,6 +35,8 @@ class QueueStats(Protocol):
 
     async def read(self) -> QueueNumbers: ...
 
+    async def count_workers(self) -> int: ...
+
 
 class Telemetry:
     """The metrics of one process, in a registry of their own."""
@@ -42,7 +44,7 @@ class Telemetry:
     def __init__(self) -> None:
         self.registry = CollectorRegistry()
         registry = self.registry
-        self._jobs = Gauge("callboard_jobs", "Jobs in the database.", ("status", "workflow"), registry=registry)
+        self._jobs = Gauge("callboard_jobs", "Jobs that have not ended.", ("status", "workflow"), registry=registry)
         self._depth = Gauge("callboard_queue_depth", "Jobs that are ready and wait for a worker.", registry=registry)
         self._age = Gauge("callboard_queue_age_seconds", "Seconds the oldest of them has waited.", registry=registry)
         self._workers = Gauge("callboard_workers", "Worker processes that are alive.", registry=registry)

@@ -95,7 +95,10 @@ class RunTimeoutError(PermanentError):
 
 
 class WorkerLostError(PermanentError):
-    """The workers that ran this job died, again and again, without getting a step further."""
+    """The worker of this job died each time it ran, at last when it ran alone, without a step more in the journal.
+
+    Look at the end of the workers' logs: memory, a crash of a library, a call of exit. Repair it, then submit again.
+    """
 
     code = "worker_lost"
     category = "internal"

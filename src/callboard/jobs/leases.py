@@ -65,9 +65,9 @@ class WorkerLease:
         """Begin to leave: a database that is away is waited for no longer than a moment."""
         self._is_leaving = True
 
-    async def register(self) -> None:
-        """Write this worker's row, with a new id, and begin to renew it."""
-        self.worker_id = WorkerId(new_uuid())
+    async def register(self, worker_id: WorkerId | None = None) -> None:
+        """Write this worker's row, with `worker_id` or a new id, and begin to renew it."""
+        self.worker_id = worker_id or WorkerId(new_uuid())
         before = time.monotonic()
         async with self._database.transaction() as connection:
             await insert_worker(

@@ -89,6 +89,23 @@ class Job(Base):
             postgresql_where=sa.text("status = 'queued'"),
             sqlite_where=sa.text("status = 'queued'"),
         ),
+        sa.Index(  # the same by lane, for claims under limits: see repository/lanes.py
+            "idx_workflow_jobs_lanes",
+            "tenant_id",
+            sa.text("coalesce(user_id, '')"),
+            "workflow_name",
+            sa.text("priority DESC"),
+            "id",
+            postgresql_where=sa.text("status = 'queued'"),
+            sqlite_where=sa.text("status = 'queued'"),
+        ),
+        sa.Index(  # those that run alone: see repository/readiness.py
+            "idx_workflow_jobs_suspects",
+            sa.text("priority DESC"),
+            "id",
+            postgresql_where=sa.text("status = 'queued' AND retry_count >= 2"),
+            sqlite_where=sa.text("status = 'queued' AND retry_count >= 2"),
+        ),
         sa.Index(
             "idx_workflow_jobs_owner",
             "owner",
@@ -112,11 +129,19 @@ class Job(Base):
         sa.Index("idx_workflow_jobs_workflow_name", "tenant_id", "workflow_name", "id"),
         sa.Index("idx_workflow_jobs_created_at", "created_at"),
         sa.Index("idx_workflow_jobs_definition_hash", "definition_hash"),  # is a bundle still named by a job?
-        sa.Index(  # what retention deletes, oldest first
+        sa.Index(  # what retention deletes, oldest first, and how long the last ones took
             "idx_workflow_jobs_completed_at",
             "completed_at",
             postgresql_where=sa.text("completed_at IS NOT NULL"),
             sqlite_where=sa.text("completed_at IS NOT NULL"),
+        ),
+        sa.Index(
+            "idx_workflow_jobs_related",
+            "tenant_id",
+            "related_entity_id",
+            "id",
+            postgresql_where=sa.text("related_entity_id IS NOT NULL"),
+            sqlite_where=sa.text("related_entity_id IS NOT NULL"),
         ),
         sa.Index(
             "idx_workflow_jobs_stale",

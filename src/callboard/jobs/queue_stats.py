@@ -2,7 +2,7 @@
 
 from callboard.core.database import Database
 from callboard.core.telemetry import QueueNumbers
-from callboard.jobs.repository.jobs import read_queue_numbers
+from callboard.jobs.repository.jobs import count_workers, read_queue_numbers
 
 
 class DatabaseQueueStats:
@@ -14,3 +14,7 @@ class DatabaseQueueStats:
     async def read(self) -> QueueNumbers:
         """Return how much work there is now."""
         return await read_queue_numbers(self._database)
+
+    async def count_workers(self) -> int:
+        """Return how many workers live."""
+        return await count_workers(self._database)

@@ -24,6 +24,7 @@ from callboard.jobs.repository.jobs import JobRepository
 from callboard.jobs.repository.reruns import insert_fork, list_done_steps, read_input, retry_job
 from callboard.jobs.repository.submissions import Accepted, NewJob
 from callboard.jobs.rousing import Rousing
+from callboard.jobs.running_limits import Lane
 from callboard.jobs.schemas import JobAccepted, JobFork
 from callboard.jobs.service import Submitted, bundle_values
 from callboard.jobs.status import JobStatus
@@ -65,7 +66,7 @@ class RerunService:
         Raises: JobNotFoundError; IllegalMoveError, for a job in another state.
         """
         job = await self._find(caller, job_id, user_id)
-        answer = await self._answer_for(job.id, job.celery_task_id, job.priority)
+        answer = await self._answer_for(job.id, job.celery_task_id, job.priority, _lane_of(job, job.workflow_name))
         key = self._key(caller, f"retry {job_id}", idempotency_key, None, answer)
         earlier = await retry_job(self._database, JobId(job_id), key)
         if earlier is None:
@@ -88,7 +89,8 @@ class RerunService:
         await self._refuse_unfinished(job_id, kept, request.from_step)
         input_json = await self._input_of(source, request, prepared)
         values = _fork_values(source, prepared, input_json)
-        answer = await self._answer_for(values["id"], values["celery_task_id"], source.priority)
+        lane = _lane_of(source, values["workflow_name"])
+        answer = await self._answer_for(values["id"], values["celery_task_id"], source.priority, lane)
         job = NewJob(
             values=values,
             bundle=_stored_bundle(source, content) if prepared is None else bundle_values(prepared),
@@ -137,11 +139,11 @@ class RerunService:
             raise InvalidInputError(f'The input does not fit "{compiled.name}": {errors[0].message}', errors=errors)
         return dumps(compiled.complete_input(request.input_data))
 
-    async def _answer_for(self, job_id: UUID, celery_task_id: str, priority: int) -> JobAccepted:
+    async def _answer_for(self, job_id: UUID, celery_task_id: str, priority: int, lane: Lane) -> JobAccepted:
         return JobAccepted(
             job_id=job_id,
             celery_task_id=celery_task_id,
-            estimated_wait_seconds=await self._estimator.estimate(priority),
+            estimated_wait_seconds=await self._estimator.estimate(priority, lane),
             status_url=f"/api/v1/status/{job_id}",
         )
 
@@ -158,6 +160,10 @@ class RerunService:
             answer=answer.model_dump_json(),
             valid_since=self._keys_valid_since(),
         )
+
+
+def _lane_of(job: Job, workflow_name: str) -> Lane:
+    return Lane(job.tenant_id, job.user_id or "", workflow_name)
 
 
 def _steps_before(definition: Mapping[str, Any], from_step: str) -> list[str]:

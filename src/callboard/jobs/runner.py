@@ -6,7 +6,7 @@ The doorbell (`queues/embedded.py`) calls `run_next`; the engine (`workflows/eng
 
 import asyncio
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from enum import Enum, auto
 from typing import Any
 from uuid import UUID
@@ -24,10 +24,11 @@ from callboard.jobs.errors import RunCrashedError, RunTimeoutError
 from callboard.jobs.finishes import Finishes
 from callboard.jobs.leases import WorkerLease
 from callboard.jobs.parking import WaitDesk
-from callboard.jobs.repository.claims import ClaimedJob, claim_jobs
+from callboard.jobs.repository.claims import ClaimedJob, claim_jobs, claim_suspect
 from callboard.jobs.repository.finishes import Finish, Finished
 from callboard.jobs.repository.journal import load_journal
 from callboard.jobs.repository.waits import load_tries
+from callboard.jobs.running_limits import NO_LIMITS, RunningLimits
 from callboard.jobs.status import JobStatus
 from callboard.workflows.compiled_workflow import CompiledWorkflow
 from callboard.workflows.engine import Engine
@@ -59,7 +60,7 @@ class ActiveRun:
     walk: "asyncio.Task[Any] | None" = None
     checkpointer: RunCheckpointer | None = None
     stop_reason: StopReason | None = None
-    done: asyncio.Event = field(default_factory=asyncio.Event)
+    task: "asyncio.Task[None] | None" = None
 
     def stop(self, reason: StopReason) -> None:
         """Abort the run's calls at once. The first reason stands."""
@@ -101,6 +102,7 @@ class JobRunner:
         telemetry: Telemetry,
         secrets: Callable[[str], str | None],
         max_running: int,
+        limits: RunningLimits = NO_LIMITS,
         ring: Callable[[], None],
     ) -> None:
         self._database = database
@@ -114,6 +116,7 @@ class JobRunner:
         self._telemetry = telemetry
         self._secrets = secrets
         self._max_running = max_running
+        self._limits = limits
         self._ring = ring
         self._active: dict[UUID, ActiveRun] = {}
         self._tasks: set[asyncio.Task[None]] = set()
@@ -133,15 +136,19 @@ class JobRunner:
         if self._is_stopping or limit <= 0 or not self._lease.is_current or self._journal.is_behind:
             return 0
         worker_id = self._lease.worker_id
-        jobs = await claim_jobs(self._database, worker_id, limit)
+        jobs = await claim_jobs(self._database, worker_id, limit, limits=self._limits)
         if self._lease.is_lost or self._lease.worker_id != worker_id:
             return 0  # marked dead while the claim was under way: whoever did it takes these jobs over
         for job in jobs:
-            run = self._active[job.id] = ActiveRun(job)
-            task = asyncio.create_task(self._run(run), name=f"job-{job.id}")
-            self._tasks.add(task)
-            task.add_done_callback(self._tasks.discard)
+            self._start(job)
         return len(jobs)
+
+    async def start_suspect(self) -> ActiveRun | None:
+        """Claim one suspect, start it and return its run, or None when there is none. For `jobs/suspects.py` alone."""
+        if self._is_stopping or self._active or not self._lease.is_current:
+            return None
+        job = await claim_suspect(self._database, self._lease.worker_id, limits=self._limits)
+        return None if job is None or self._lease.is_lost else self._start(job)
 
     def cancel(self, job_id: UUID) -> None:
         """Abort the run of this job, if this process holds it. The request itself is in the database."""
@@ -180,6 +187,13 @@ class JobRunner:
     def may_go_on(self) -> bool:
         """Return whether a run of this process may start a new step or call."""
         return not self._is_stopping and self._lease.is_current
+
+    def _start(self, job: ClaimedJob) -> ActiveRun:
+        run = self._active[job.id] = ActiveRun(job)
+        run.task = asyncio.create_task(self._run(run), name=f"job-{job.id}")
+        self._tasks.add(run.task)
+        run.task.add_done_callback(self._tasks.discard)
+        return run
 
     async def _run(self, run: ActiveRun) -> None:
         """Take one claimed job from its load to its end: the stages of every run."""

@@ -5,7 +5,7 @@ with others that come at the same moment), and rings the doorbell.
 """
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
@@ -36,6 +36,7 @@ from callboard.jobs.models import Job, JobStep
 from callboard.jobs.repository.idempotency import EarlierUse, Idempotency, find_key
 from callboard.jobs.repository.jobs import JobFilter, JobRepository, request_cancel
 from callboard.jobs.repository.submissions import Accepted, NewJob, insert_jobs
+from callboard.jobs.running_limits import Lane
 from callboard.jobs.schemas import Cancelled, JobAccepted, JobCreate
 from callboard.jobs.status import JobStatus
 from callboard.jobs.step_lists import RunningStep, StepCursor
@@ -126,7 +127,7 @@ class JobService:
         answer = JobAccepted(
             job_id=values["id"],
             celery_task_id=values["celery_task_id"],
-            estimated_wait_seconds=await self._estimator.estimate(request.priority),
+            estimated_wait_seconds=await self._estimator.estimate(request.priority, _lane_of(values)),
             status_url=f"/api/v1/status/{values['id']}",
         )
         accepted = await self._write(
@@ -335,3 +336,8 @@ def _cancelled(job_id: UUID, before: JobStatus | None) -> Cancelled:
     if before is JobStatus.PROCESSING:
         return Cancelled(job_id=job_id, status=before, outcome="stopping")
     return Cancelled(job_id=job_id, status=JobStatus.CANCELLED, outcome="cancelled")
+
+
+def _lane_of(values: Mapping[str, Any]) -> Lane:
+    """Return the lane of a job to be written."""
+    return Lane(values["tenant_id"], values["user_id"] or "", values["workflow_name"])

@@ -68,14 +68,14 @@ class HealthService:
 
     async def check(self) -> Health:
         """Return how the server is, within some seconds, whatever is broken."""
-        has_database, numbers, redis = await asyncio.gather(
-            self.database_answers(), self.queue_numbers(), self._check_redis()
+        has_database, workers, redis = await asyncio.gather(
+            self.database_answers(), _attempt("queue", self._queue_stats.count_workers()), self._check_redis()
         )
         services = ServicesHealth(
             database="healthy" if has_database else "unhealthy",
             redis=redis,
-            queue=_queue_status(numbers),
-            workers=WorkersHealth(count=numbers.workers if numbers else 0),
+            queue=_queue_status(workers),
+            workers=WorkersHealth(count=workers or 0),
             workflows=self._check_workflows(),
         )
         return Health(status=_overall(services), version=self._settings.app_version, services=services)
@@ -147,10 +147,10 @@ async def _is_done(action: Awaitable[None]) -> bool:
     return True
 
 
-def _queue_status(numbers: QueueNumbers | None) -> PartStatus:
-    if numbers is None:
+def _queue_status(workers: int | None) -> PartStatus:
+    if workers is None:
         return "unhealthy"
-    return "healthy" if numbers.workers else "no_workers"
+    return "healthy" if workers else "no_workers"
 
 
 def _overall(services: ServicesHealth) -> Literal["healthy", "degraded", "unhealthy"]:

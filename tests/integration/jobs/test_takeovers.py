@@ -9,11 +9,12 @@ import pytest
 from callboard.core.clock import now
 from callboard.core.database import Database
 from callboard.core.ids import JobId, WorkerId
-from callboard.jobs.repository.claims import ClaimedJob, claim_jobs
+from callboard.jobs.repository.claims import ClaimedJob, claim_jobs, claim_suspect
 from callboard.jobs.repository.finishes import Finish, write_finishes
 from callboard.jobs.repository.jobs import request_cancel
 from callboard.jobs.repository.journal import write_journal
-from callboard.jobs.repository.takeovers import take_back_forgotten, take_over_jobs
+from callboard.jobs.repository.suspects import absolve
+from callboard.jobs.repository.takeovers import take_back_forgotten, take_from_child, take_over_jobs
 from callboard.jobs.repository.workers import list_living_workers, mark_dead, mark_stopped, renew_worker
 from callboard.jobs.status import JobStatus
 from tests.fixtures.job_rows import (
@@ -167,20 +168,48 @@ class TestTakeBackForgotten:
 
 
 class TestPoison:
-    async def test_gives_a_job_up_when_more_than_max_retries_workers_died_without_a_step(
-        self, database: Database
-    ) -> None:
+    async def test_makes_a_job_a_suspect_when_two_workers_died_without_a_step(self, database: Database) -> None:
         (job_id,) = await add_jobs(database)
-        for _ in range(3):
-            await lose_worker(database)
-        assert (await read_job(database, job_id)).status == "queued"
 
-        await lose_worker(database)
+        for _ in range(2):
+            await lose_worker(database)
+
+        assert (await read_job(database, job_id)).status == "queued"
+        assert await claim_jobs(database, await add_worker(database), 10) == []
+
+    async def test_gives_a_suspect_up_that_kills_the_worker_it_is_alone_with(self, database: Database) -> None:
+        (job_id,) = await add_jobs(database, retry_count=2)
+        child = await add_worker(database)
+        await claim_suspect(database, child)
+
+        assert await take_from_child(database, child) == {JobStatus.FAILED: 1}
 
         row = await read_job(database, job_id)
         error = json.loads(row.error or "")
-        assert (row.status, error["type"], error["details"]) == ("failed", "worker_lost", {"take_overs": 4})
+        assert (row.status, error["type"], error["details"]) == ("failed", "worker_lost", {"take_overs": 3})
         assert await outbox_of(database, job_id) == ["workflow.failed"]
+
+    async def test_does_not_blame_a_suspect_whose_worker_nobody_saw_die(self, database: Database) -> None:
+        (job_id,) = await add_jobs(database, retry_count=2)
+
+        for status in ("queued", "queued", "queued", "failed"):  # 6 take-overs: twice as many as have been seen
+            child = await add_worker(database)
+            await claim_suspect(database, child)
+            await kill_worker(database, child)
+            await take_over_jobs(database)
+            assert (await read_job(database, job_id)).status == status
+
+    async def test_lets_a_suspect_go_that_got_a_step_further(self, database: Database) -> None:
+        (job_id,) = await add_jobs(database, retry_count=2)
+        job = await claim_suspect(database, await add_worker(database))
+        assert job is not None
+        assert not await absolve(database, job.id, job.fence)
+
+        await write_journal(database, [journal_write(job, "first")])
+
+        assert await absolve(database, job.id, job.fence)
+        await _hand_back(database, job)
+        assert [again.id for again in await claim_jobs(database, await add_worker(database), 10)] == [job_id]
 
     async def test_does_not_count_workers_that_got_a_step_further(self, database: Database) -> None:
         (job_id,) = await add_jobs(database)
@@ -195,10 +224,10 @@ class TestPoison:
         (job_id,) = await add_jobs(database)
         await lose_worker(database, steps=2)
 
-        for _ in range(4):
+        for _ in range(2):
             await lose_worker(database)
 
-        assert (await read_job(database, job_id)).status == "failed"
+        assert (await read_job(database, job_id)).retry_count == 2
 
     async def test_does_not_count_jobs_that_were_handed_back(self, database: Database) -> None:
         (job_id,) = await add_jobs(database)

@@ -4,7 +4,10 @@ import pytest
 
 from callboard.jobs import waits
 from callboard.jobs.repository.jobs import WaitNumbers
+from callboard.jobs.running_limits import ANY_LANE, Lane, RunningLimits
 from callboard.jobs.waits import WaitEstimator, estimate_wait_seconds
+
+ANN, BOB, NOBODY = (Lane("default", user, "hello") for user in ("ann", "bob", ""))
 
 
 class TestEstimateWaitSeconds:
@@ -24,7 +27,25 @@ class TestEstimateWaitSeconds:
     def test_counts_who_is_ahead(
         self, ready: dict[int, int], running: int, slots: int, mean_seconds: float, priority: int, seconds: int
     ) -> None:
-        assert estimate_wait_seconds(WaitNumbers(ready, running, slots, mean_seconds), priority) == seconds
+        assert estimate_wait_seconds(_numbers(ready, running, slots, mean_seconds), priority) == seconds
+
+    @pytest.mark.parametrize(
+        ("limits", "lane", "seconds"),
+        [
+            pytest.param(RunningLimits(per_user=5), ANN, 80, id="their own limit"),  # 100 x 4 s / 5
+            pytest.param(RunningLimits(per_user=5), BOB, 0, id="not behind the limit of another"),
+            pytest.param(RunningLimits(per_user=200), BOB, 20, id="behind all that may start"),  # (99 + 1) x 4 s / 20
+            pytest.param(RunningLimits(per_workflow=5), BOB, 80, id="the limit of their workflow"),
+            pytest.param(RunningLimits(per_tenant=5), BOB, 80, id="the limit of their tenant"),
+            pytest.param(RunningLimits(per_user=1), NOBODY, 0, id="a job of no user"),
+        ],
+    )
+    def test_counts_what_stands_behind_a_limit_only_for_those_it_holds(
+        self, limits: RunningLimits, lane: Lane, seconds: int
+    ) -> None:
+        numbers = WaitNumbers({(ANN, 0): 99}, {ANN: 5 if limits.per_user != 200 else 20}, 20, 4.0)
+
+        assert estimate_wait_seconds(numbers, 0, lane, limits=limits) == seconds
 
 
 class TestWaitEstimator:
@@ -34,29 +55,31 @@ class TestWaitEstimator:
         async def read() -> WaitNumbers:
             nonlocal reads
             reads += 1
-            return WaitNumbers({}, 10, 10, 5.0)
+            return _numbers({}, 10, 10, 5.0)
 
         estimator = WaitEstimator(read)
 
-        assert [await estimator.estimate(0) for _ in range(5)] == [1] * 5
+        assert [await estimator.estimate(0, ANY_LANE) for _ in range(5)] == [1] * 5
         assert reads == 1
 
     async def test_reads_again_when_the_numbers_are_old(self, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(waits, "KEEP_SECONDS", -1.0)
-        numbers = [WaitNumbers({}, 0, 10, 5.0), WaitNumbers({}, 10, 10, 5.0)]
+        monkeypatch.setattr(waits, "READ_SHARE", -1)
+        numbers = [_numbers({}, 0, 10, 5.0), _numbers({}, 10, 10, 5.0)]
 
         async def read() -> WaitNumbers:
             return numbers.pop(0)
 
         estimator = WaitEstimator(read)
 
-        assert [await estimator.estimate(0), await estimator.estimate(0)] == [0, 1]
+        assert [await estimator.estimate(0, ANY_LANE), await estimator.estimate(0, ANY_LANE)] == [0, 1]
 
     async def test_goes_by_the_old_numbers_while_the_database_is_away(self, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(waits, "KEEP_SECONDS", -1.0)
+        monkeypatch.setattr(waits, "READ_SHARE", -1)
         answers: list[WaitNumbers | Exception] = [
             OSError("away"),
-            WaitNumbers({}, 10, 10, 5.0),
+            _numbers({}, 10, 10, 5.0),
             OSError("away"),
         ]
 
@@ -68,4 +91,10 @@ class TestWaitEstimator:
 
         estimator = WaitEstimator(read)
 
-        assert [await estimator.estimate(0) for _ in range(3)] == [0, 1, 1]
+        assert [await estimator.estimate(0, ANY_LANE) for _ in range(3)] == [0, 1, 1]
+
+
+def _numbers(ready: dict[int, int], running: int, slots: int, mean_seconds: float) -> WaitNumbers:
+    """Return the numbers of a queue without limits."""
+    by_lane = {(ANY_LANE, priority): count for priority, count in ready.items()}
+    return WaitNumbers(by_lane, {ANY_LANE: running}, slots, mean_seconds)

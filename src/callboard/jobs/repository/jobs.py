@@ -10,7 +10,7 @@ from sqlalchemy.orm import defer
 
 from callboard.core.clock import now
 from callboard.core.database import Database, ReadSession, utc_now
-from callboard.core.ids import JobId
+from callboard.core.ids import JobId, first_uuid_at
 from callboard.core.json_values import loads
 from callboard.core.pagination import Page, PageRequest, encode_cursor
 from callboard.core.repository import BaseRepository
@@ -20,14 +20,17 @@ from callboard.jobs.errors import JobNotFoundError
 from callboard.jobs.models import Job, JobEvent, JobStep, Worker
 from callboard.jobs.repository.fences import lock_jobs
 from callboard.jobs.repository.finishes import ENDING_COLUMNS, Finish, end_locked_jobs
+from callboard.jobs.repository.lanes import count_running, lane_columns, lane_of
 from callboard.jobs.repository.outputs import fill_in_outputs, first_of_a_page
 from callboard.jobs.repository.submissions import notify
 from callboard.jobs.repository.usage import load_usage
+from callboard.jobs.running_limits import ANY_LANE, NO_LIMITS, Lane, RunningLimits
 from callboard.jobs.status import FINAL_STATUSES, JobStatus
 from callboard.jobs.step_lists import RunningStep, StepCursor
 from callboard.llm.models import ProviderUsage
 
 MAX_RUNNING_SHOWN = 200
+ID_SLACK_SECONDS = 60  # a job's id, by which pages are read, is made in the same moment as its time
 RECENT_JOBS = 100  # whose mean duration an estimate of the wait rests on
 
 
@@ -53,8 +56,10 @@ class JobFilter:
             found.append(Job.status.in_(self.statuses))
         if self.created_after is not None:
             found.append(Job.created_at > self.created_after)
+            found.append(Job.id > first_uuid_at(self.created_after, plus_seconds=-ID_SLACK_SECONDS))
         if self.created_before is not None:
             found.append(Job.created_at < self.created_before)
+            found.append(Job.id < first_uuid_at(self.created_before, plus_seconds=ID_SLACK_SECONDS))
         return found
 
 
@@ -137,10 +142,13 @@ class JobRepository(BaseRepository[Job]):
 
 @dataclass(frozen=True, slots=True)
 class WaitNumbers:
-    """Ready jobs by priority, running ones, the slots of living workers, and how long recent jobs took."""
+    """Ready jobs by lane and priority, running ones by lane, the slots of living workers, how long recent jobs took.
 
-    ready_by_priority: Mapping[int, int]
-    running: int
+    Where nothing is limited all are of `ANY_LANE`.
+    """
+
+    ready: Mapping[tuple[Lane, int], int]
+    running: Mapping[Lane, int]
     slots: int
     mean_seconds: float
 
@@ -176,31 +184,55 @@ async def find_ended(database: Database, job_ids: Sequence[UUID]) -> Sequence[UU
         return (await session.scalars(query)).all()
 
 
-async def read_queue_numbers(database: Database) -> QueueNumbers:
-    """Return how much work there is, over all tenants."""
-    counts = sa.select(Job.status, Job.workflow_name, sa.func.count()).group_by(Job.status, Job.workflow_name)
-    ready = sa.select(sa.func.count(), sa.func.min(Job.queued_at)).where(Job.status == JobStatus.QUEUED)
+async def count_workers(database: Database) -> int:
+    """Return how many workers live."""
     async with database.reads() as session:
-        by_status = {(row[0], row[1]): row[2] for row in await session.execute(counts)}
-        depth, oldest = (await session.execute(ready)).one()
         workers, _ = await _read_capacity(session)
-    oldest_seconds = (now() - oldest).total_seconds() if oldest is not None else 0.0
-    return QueueNumbers(workers=workers, depth=depth, oldest_seconds=oldest_seconds, by_status=by_status)
+    return workers
 
 
-async def read_wait_numbers(database: Database) -> WaitNumbers:
-    """Return what an estimate of the wait rests on."""
-    ready = sa.select(Job.priority, sa.func.count()).where(Job.status == JobStatus.QUEUED).group_by(Job.priority)
-    running = sa.select(sa.func.count()).where(Job.status == JobStatus.PROCESSING)
-    recent = (
-        sa.select(Job.duration_ms).where(Job.duration_ms.is_not(None)).order_by(Job.id.desc()).limit(RECENT_JOBS)
-    ).subquery()
+async def read_queue_numbers(database: Database) -> QueueNumbers:
+    """Return how much work there is, over all tenants. Jobs that have ended are not looked at: they are many."""
+    query = (
+        sa.select(Job.status, Job.workflow_name, sa.func.count(), sa.func.min(Job.queued_at))
+        .where(Job.status.in_(sorted(set(JobStatus) - FINAL_STATUSES)))
+        .group_by(Job.status, Job.workflow_name)
+    )
     async with database.reads() as session:
-        ready_by_priority = {row[0]: row[1] for row in await session.execute(ready)}
-        running_count = await session.scalar(running) or 0
+        rows = (await session.execute(query)).all()
+        workers, _ = await _read_capacity(session)
+    ready = [(count, oldest) for status, _, count, oldest in rows if status == JobStatus.QUEUED]
+    oldest_seconds = (now() - min(oldest for _, oldest in ready)).total_seconds() if ready else 0.0
+    return QueueNumbers(
+        workers=workers,
+        depth=sum(count for count, _ in ready),
+        oldest_seconds=oldest_seconds,
+        by_status={(status, workflow): count for status, workflow, count, _ in rows},
+    )
+
+
+async def read_wait_numbers(database: Database, limits: RunningLimits = NO_LIMITS) -> WaitNumbers:
+    """Return what an estimate of the wait rests on."""
+    lane = lane_columns() if limits.are_set else ()
+    ready = (
+        sa.select(Job.priority, sa.func.count().label("jobs"), *lane)
+        .where(Job.status == JobStatus.QUEUED)
+        .group_by(Job.priority, *lane)
+    )
+    running = count_running(*lane)
+    recent = (  # held by workers: a job that waited for a person took no slot meanwhile
+        sa.select(Job.active_ms)
+        .where(Job.completed_at.is_not(None), Job.started_at.is_not(None))
+        .order_by(Job.completed_at.desc())
+        .limit(RECENT_JOBS)
+    ).subquery()
+    lane_in = lane_of if limits.are_set else lambda _row: ANY_LANE
+    async with database.reads() as session:
+        ready_jobs = {(lane_in(row), row.priority): row.jobs for row in await session.execute(ready)}
+        running_jobs = {lane_in(row): row.jobs for row in await session.execute(running)}
         _, slots = await _read_capacity(session)
-        mean_ms = await session.scalar(sa.select(sa.func.avg(recent.c.duration_ms))) or 0
-    return WaitNumbers(ready_by_priority, running_count, slots, float(mean_ms) / 1000)
+        mean_ms = await session.scalar(sa.select(sa.func.avg(recent.c.active_ms))) or 0
+    return WaitNumbers(ready_jobs, running_jobs, slots, float(mean_ms) / 1000)
 
 
 async def _read_capacity(session: ReadSession) -> tuple[int, int]:

@@ -1,5 +1,6 @@
 """Worker rows: registering, renewing, and marking dead. `takeovers.py` takes what a dead worker held."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import sqlalchemy as sa
@@ -64,6 +65,15 @@ async def list_living_workers(database: Database) -> list[LivingWorker]:
     async with database.reads() as session:
         rows = (await session.execute(query)).all()
     return [LivingWorker(WorkerId(row.Worker.id), _identity_of(row.Worker), bool(row.is_expired)) for row in rows]
+
+
+async def list_dead(database: Database, worker_ids: Sequence[WorkerId]) -> list[WorkerId]:
+    """Return those of `worker_ids` that somebody marked dead."""
+    if not worker_ids:
+        return []
+    query = sa.select(Worker.id).where(Worker.id.in_(worker_ids), Worker.dead_at.is_not(None))
+    async with database.reads() as session:
+        return [WorkerId(worker_id) for worker_id in await session.scalars(query)]
 
 
 async def mark_dead(database: Database, worker_id: WorkerId, *, only_if_expired: bool) -> bool:
