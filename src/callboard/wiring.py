@@ -4,9 +4,10 @@
 process. Tests and benches build their own. To find who does what, grep a name here and land on its code.
 """
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Coroutine, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from typing import Any
 from uuid import UUID
 
 from callboard.accounts.operator_keys import prepare_keys
@@ -33,10 +34,14 @@ from callboard.jobs.repository.submissions import WORK_CHANNEL
 from callboard.jobs.runner import JobRunner
 from callboard.jobs.service import JobService
 from callboard.jobs.sweeper import Sweeper
+from callboard.jobs.tokens import TokenClaimer
 from callboard.jobs.waits import WaitEstimator
 from callboard.llm.client import LLMClient
 from callboard.llm.pricing import ModelPrices
+from callboard.queues.celery import CeleryOutlet
 from callboard.queues.embedded import EmbeddedDoorbell
+from callboard.queues.port import Doorbell, TaskResult, TokenTasks
+from callboard.queues.publisher import TokenPublisher
 from callboard.system.service import HealthService
 from callboard.workbench import Workbench, build_workbench, read_secret
 from callboard.workflows.catalogue import WorkflowCatalogue
@@ -44,6 +49,8 @@ from callboard.workflows.dry_runs.requests import DryRuns
 from callboard.workflows.engine import Engine
 from callboard.workflows.service import BundleStore, WorkflowService
 from callboard.workflows.steps.base import StepKind
+
+PERIODIC_TASKS = {"sweep": 30.0}  # seconds between two runs, by the clock of beat or ARQ
 
 
 class SchemaBehindError(CallboardError):
@@ -64,7 +71,9 @@ class Services:
     jobs: JobService
     workbench: Workbench
     health: HealthService
-    doorbell: EmbeddedDoorbell
+    doorbell: Doorbell
+    embedded: EmbeddedDoorbell | None  # None: tokens of a broker claim
+    tokens: TokenClaimer
     runner: JobRunner
     sweeper: Sweeper
     lease: WorkerLease
@@ -82,9 +91,9 @@ class Services:
 
 @asynccontextmanager
 async def serving(settings: Settings, *, extra_steps: Sequence[StepKind] = ()) -> AsyncIterator[Services]:
-    """Give the services of an API process, with a worker inside unless EMBEDDED_WORKER says no."""
+    """Give the services of an API process, with a worker inside unless EMBEDDED_WORKER or QUEUE_BACKEND say no."""
     async with build_services(settings, extra_steps=extra_steps) as services:
-        if not settings.embedded_worker:
+        if not settings.runs_jobs_in_server:
             yield services
             return
         async with working(services):
@@ -111,6 +120,7 @@ async def build_services(settings: Settings, *, extra_steps: Sequence[StepKind] 
         services = _connect(settings, database, http, keys_service, extra_steps=extra_steps)
         yield services
         await services.jobs.close()
+        await services.doorbell.close()
         services.catalogue.dry_runs.close()
         await services.workbench.close()
         await services.api_keys.close()
@@ -127,7 +137,8 @@ async def working(services: Services) -> AsyncIterator[None]:
     listener = _listen(services)
     await services.lease.register()
     await services.sweeper.start()
-    await services.doorbell.start(services.runner.run_next)
+    if services.embedded is not None:
+        await services.embedded.start(services.runner.run_next)
     if listener is not None:
         await listener.start()
     try:
@@ -135,12 +146,31 @@ async def working(services: Services) -> AsyncIterator[None]:
     finally:
         if listener is not None:
             await listener.stop()
-        await services.doorbell.stop()
+        if services.embedded is not None:
+            await services.embedded.stop()
+        await services.tokens.stop()
         await services.runner.stop(grace_seconds=settings.shutdown_grace_seconds)
         await services.sweeper.stop()
         await services.journal.close()
         await services.finishes.close()
         await services.lease.stop()
+
+
+@asynccontextmanager
+async def token_worker(settings: Settings, slots: int) -> AsyncIterator[TokenTasks]:
+    """Give what the tasks of a broker's worker call, in a process that holds `slots` runs at once."""
+    settings = settings.model_copy(update={"max_running_jobs": slots})
+    async with build_services(settings) as services, working(services):
+        yield TokenTasks(take=services.tokens.take, periodic=_periodic_tasks(services))
+
+
+def _periodic_tasks(services: Services) -> Mapping[str, Callable[[], Coroutine[Any, Any, TaskResult]]]:
+    """Return what the clock of a broker sets off, by the names of `PERIODIC_TASKS`."""
+
+    async def sweep() -> TaskResult:
+        return {"rung": await services.sweeper.ring_for_unclaimed()}
+
+    return {"sweep": sweep}
 
 
 async def prepare_database(database: Database, settings: Settings) -> None:
@@ -181,7 +211,8 @@ def _connect(
         file_schema=workbench.file_schema,
         dry_runs=dry_runs,
     )
-    doorbell = EmbeddedDoorbell(poll_seconds=settings.poll_seconds)
+    embedded = EmbeddedDoorbell(poll_seconds=settings.poll_seconds) if settings.queue_backend == "embedded" else None
+    doorbell = embedded or _token_doorbell(settings)
     endings = Endings(lambda ids: find_ended(database, ids))
     lease = WorkerLease(database, lease_seconds=settings.lease_seconds, slots=settings.max_running_jobs)
     journal = Journal(database, max_output_bytes=settings.max_step_output_bytes, telemetry=telemetry, lease=lease)
@@ -198,6 +229,7 @@ def _connect(
         secrets=read_secret,
         max_running=settings.max_running_jobs,
         ring=doorbell.ring,
+        on_slot_free=doorbell.slot_freed,
     )
     return Services(
         settings=settings,
@@ -218,6 +250,8 @@ def _connect(
         workbench=workbench,
         health=HealthService(settings, database, queue_stats=DatabaseQueueStats(database), workflow_files=workflows),
         doorbell=doorbell,
+        embedded=embedded,
+        tokens=TokenClaimer(runner, ring=doorbell.ring),
         runner=runner,
         sweeper=Sweeper(
             database,
@@ -233,8 +267,16 @@ def _connect(
     )
 
 
+def _token_doorbell(settings: Settings) -> Doorbell:
+    """Return what rings through a broker. Raises: MissingExtraError."""
+    return TokenPublisher(CeleryOutlet(settings))
+
+
 def _listen(services: Services) -> NotificationListener | None:
-    """Return what hears other processes ring, on PostgreSQL; on SQLite polling does."""
+    """Return what hears other processes ring and cancel, on PostgreSQL; on SQLite polling does.
+
+    Where tokens claim it hears the cancels alone.
+    """
     database = services.database
     if not database.is_postgresql:
         return None
@@ -243,7 +285,7 @@ def _listen(services: Services) -> NotificationListener | None:
         kind, _, job_id = payload.partition(" ")
         if kind == "cancel":
             services.runner.cancel(UUID(job_id))
-        else:
-            services.doorbell.ring()
+        elif services.embedded is not None:
+            services.embedded.ring()
 
     return NotificationListener(database.url, channel=f"{WORK_CHANNEL}_{database.schema}", on_notify=heard)

@@ -1,7 +1,7 @@
 """Runs jobs: claim, load, run, finish. One per worker process, thousands of runs on one loop.
 
-The doorbell (`queues/embedded.py`) calls `run_next`; the engine (`workflows/engine.py`) walks the steps;
-`checkpoints.py` makes them durable. `jobs/sweeper.py` looks after what this process cannot see itself.
+The doorbell (`queues/embedded.py`) calls `run_next`, `tokens.py` calls `start_next`; the engine (`workflows/engine.py`)
+walks the steps; `checkpoints.py` makes them durable. `sweeper.py` looks after what this process cannot see itself.
 """
 
 import asyncio
@@ -27,6 +27,7 @@ from callboard.jobs.repository.claims import ClaimedJob, claim_jobs
 from callboard.jobs.repository.finishes import Finish, Finished
 from callboard.jobs.repository.journal import load_journal
 from callboard.jobs.status import JobStatus
+from callboard.queues.port import Ring
 from callboard.workflows.compiled_workflow import CompiledWorkflow
 from callboard.workflows.engine import Engine
 from callboard.workflows.errors import RunFailedError, error_of_run
@@ -57,6 +58,7 @@ class ActiveRun:
     walk: "asyncio.Task[Any] | None" = None
     checkpointer: RunCheckpointer | None = None
     stop_reason: StopReason | None = None
+    ended_as: JobStatus | None = None  # as it was written; None also when the job was somebody else's by then
     done: asyncio.Event = field(default_factory=asyncio.Event)
 
     def stop(self, reason: StopReason) -> None:
@@ -88,7 +90,8 @@ class JobRunner:
         telemetry: Telemetry,
         secrets: Callable[[str], str | None],
         max_running: int,
-        ring: Callable[[], None],
+        ring: Ring,
+        on_slot_free: Callable[[], None],
     ) -> None:
         self._database = database
         self._engine = engine
@@ -101,6 +104,8 @@ class JobRunner:
         self._secrets = secrets
         self._max_running = max_running
         self._ring = ring
+        self._on_slot_free = on_slot_free
+        self._slot_freed = asyncio.Event()
         self._active: dict[UUID, ActiveRun] = {}
         self._tasks: set[asyncio.Task[None]] = set()
         self._is_stopping = False
@@ -109,25 +114,42 @@ class JobRunner:
     def free_slots(self) -> int:
         return self._max_running - len(self._active)
 
+    @property
+    def claim_limit(self) -> int:
+        """How many jobs the next claim takes at most."""
+        return min(CLAIM_LIMIT, self.free_slots)
+
     def holds(self, job_id: UUID) -> bool:
         """Return whether this process runs the job now."""
         return job_id in self._active
 
+    async def wait_for_slot(self) -> None:
+        """Return when there is room for one run more."""
+        while self.free_slots <= 0:
+            self._slot_freed.clear()
+            await self._slot_freed.wait()
+
     async def run_next(self) -> int:
         """Claim what there is room for, start it, and return how many jobs that were."""
-        limit = min(CLAIM_LIMIT, self.free_slots)
+        return len(await self.start_next(CLAIM_LIMIT))
+
+    async def start_next(self, limit: int) -> list[ActiveRun]:
+        """Claim up to `limit` jobs, as far as there is room, start them, and return their runs, most urgent first."""
+        limit = min(limit, self.claim_limit)
         if self._is_stopping or limit <= 0 or not self._lease.is_current:
-            return 0
+            return []
         worker_id = self._lease.worker_id
         jobs = await claim_jobs(self._database, worker_id, limit)
         if self._lease.is_lost or self._lease.worker_id != worker_id:
-            return 0  # marked dead while the claim was under way: whoever did it takes these jobs over
-        for job in jobs:
-            run = self._active[job.id] = ActiveRun(job)
+            return []  # marked dead while the claim was under way: whoever did it takes these jobs over
+        runs = [ActiveRun(job) for job in jobs]
+        for run in runs:
+            job = run.job
+            self._active[job.id] = run
             task = asyncio.create_task(self._run(run), name=f"job-{job.id}")
             self._tasks.add(task)
             task.add_done_callback(self._tasks.discard)
-        return len(jobs)
+        return runs
 
     def cancel(self, job_id: UUID) -> None:
         """Abort the run of this job, if this process holds it. The request itself is in the database."""
@@ -173,7 +195,9 @@ class JobRunner:
                 await self._finish(run, finish)
         finally:  # whatever breaks: a job that is held by nobody goes back to the queue (`sweeper.py`)
             self._active.pop(job.id, None)
-            self._ring()
+            run.done.set()
+            self._slot_freed.set()
+            self._on_slot_free()
 
     async def _load_and_walk(self, run: ActiveRun) -> Finish | None:
         """Return how the run ended, or None when it is not ours to say.
@@ -263,6 +287,9 @@ class JobRunner:
             return
         seconds = milliseconds_between(job.started_at, now()) / 1000
         log.info("job.finished", status=finish.status, fence=job.fence, seconds=seconds, error=finish.error)
+        run.ended_as = finish.status
+        if finish.status is JobStatus.QUEUED:
+            self._ring()  # handed back: it is for whoever hears it
         if finish.status.is_final:
             self._telemetry.job_ended(job.workflow_name, finish.status, seconds)
             self._endings.announce(job.id)

@@ -1,13 +1,14 @@
 """The sweeper's queries: cancels to heed, and rows that nobody reads any more."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from uuid import UUID
 
 import sqlalchemy as sa
 
 from callboard.core.clock import now
-from callboard.core.database import Database
+from callboard.core.database import Database, utc_now
 from callboard.core.idempotency import IdempotencyKey
 from callboard.core.ids import WorkerId
 from callboard.jobs.models import Job, Worker
@@ -23,6 +24,34 @@ async def list_cancel_requests(database: Database, worker_id: WorkerId) -> Seque
     )
     async with database.reads() as session:
         return (await session.scalars(query)).all()
+
+
+@dataclass(frozen=True, slots=True)
+class Unclaimed:
+    """Ready jobs that nobody came for, at most as many as living workers have room for, and the oldest of them."""
+
+    count: int
+    oldest: UUID | None
+
+
+async def count_unclaimed(database: Database, *, ready_before: datetime) -> Unclaimed:
+    """Return what has been ready since `ready_before` while a slot was free for it."""
+    slots = sa.select(sa.func.coalesce(sa.func.sum(Worker.slots), 0)).where(
+        Worker.dead_at.is_(None), Worker.stopped_at.is_(None), Worker.lease_until > utc_now()
+    )
+    running = sa.select(sa.func.count()).where(Job.status == JobStatus.PROCESSING)
+    async with database.reads() as session:
+        free = int(await session.scalar(slots) or 0) - int(await session.scalar(running) or 0)
+        if free <= 0:
+            return Unclaimed(0, None)
+        ready = (
+            sa.select(Job.id)
+            .where(Job.status == sa.literal_column("'queued'"), Job.updated_at < ready_before)
+            .order_by(Job.priority.desc(), Job.id)
+            .limit(free)
+        )
+        ids = (await session.scalars(ready)).all()
+    return Unclaimed(len(ids), min(ids, default=None))
 
 
 async def delete_old_rows(database: Database, *, keys_before: datetime) -> None:
