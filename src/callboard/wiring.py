@@ -38,6 +38,7 @@ from callboard.jobs.tokens import TokenClaimer
 from callboard.jobs.waits import WaitEstimator
 from callboard.llm.client import LLMClient
 from callboard.llm.pricing import ModelPrices
+from callboard.queues.arq import ArqOutlet
 from callboard.queues.celery import CeleryOutlet
 from callboard.queues.embedded import EmbeddedDoorbell
 from callboard.queues.port import Doorbell, TaskResult, TokenTasks
@@ -269,7 +270,7 @@ def _connect(
 
 def _token_doorbell(settings: Settings) -> Doorbell:
     """Return what rings through a broker. Raises: MissingExtraError."""
-    return TokenPublisher(CeleryOutlet(settings))
+    return TokenPublisher(CeleryOutlet(settings) if settings.queue_backend == "celery" else ArqOutlet(settings))
 
 
 def _listen(services: Services) -> NotificationListener | None:

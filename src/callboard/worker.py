@@ -14,8 +14,14 @@ from typing import Any
 
 from callboard.core.config import WORKER_COMMANDS, Settings, SettingsError, load_settings
 from callboard.core.logging import configure_service_logging
+from callboard.queues.arq import build_worker_settings
 from callboard.queues.celery import build_celery_app
 from callboard.wiring import PERIODIC_TASKS, Services, build_services, token_worker, working
+
+ENTRIES: dict[str, tuple[str, Callable[..., Any]]] = {  # the QUEUE_BACKEND of each, and who makes it
+    "celery_app": ("celery", build_celery_app),
+    "WorkerSettings": ("arq", build_worker_settings),
+}
 
 
 async def run_worker(settings: Settings, *, on_start: Callable[[Services], None]) -> None:
@@ -36,14 +42,12 @@ async def run_worker(settings: Settings, *, on_start: Callable[[Services], None]
 
 def __getattr__(name: str) -> Any:
     """Return `celery_app` or `WorkerSettings`, made when first asked for. Raises: MissingExtraError, SettingsError."""
-    if name == "celery_app":
-        settings = load_settings()
-        _refuse_other_backend(settings, "celery")
-        made = build_celery_app(
-            settings, open_worker=lambda slots: token_worker(settings, slots), schedule=PERIODIC_TASKS
-        )
-    else:
+    if name not in ENTRIES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    backend, build = ENTRIES[name]
+    settings = load_settings()
+    _refuse_other_backend(settings, backend)
+    made = build(settings, open_worker=lambda slots: token_worker(settings, slots), schedule=PERIODIC_TASKS)
     globals()[name] = made
     return made
 

@@ -9,6 +9,7 @@ A task waits in a thread while the run it stands for goes on in the one loop of 
 Celery is imported when one of the two is made: it is an extra.
 """
 
+import importlib
 from collections.abc import Mapping
 from typing import Any
 
@@ -178,11 +179,12 @@ def _hosting_step(celery: Any, hosted: HostedJobs) -> type:
 
 def _configured_app(settings: Settings) -> Any:
     """Return an application with our settings and queue, without tasks."""
-    celery, kombu = _import_celery(), _import_kombu()
+    celery, kombu = _import_celery(), importlib.import_module("kombu")
     app = celery.Celery("callboard", set_as_current=False)
     is_redis = settings.celery_broker_url.startswith("redis")
     app.conf.update(
         broker_url=settings.celery_broker_url,
+        broker_transport=_tolerant_redis_transport() if is_redis else None,
         broker_transport_options=_redis_options() if is_redis else {},
         broker_connection_timeout=CONNECT_SECONDS,
         broker_connection_retry=True,
@@ -224,6 +226,30 @@ def _configured_app(settings: Settings) -> Any:
     return app
 
 
+def _tolerant_redis_transport() -> Any:
+    """Return kombu's transport for Redis, which drops what is no message. Kombu's own ends the worker at one."""
+    transports: Any = importlib.import_module("kombu.transport.redis")
+
+    class Channel(transports.Channel):  # type: ignore[misc]  # kombu's have no types
+        def _brpop_read(self, **options: Any) -> Any:
+            try:
+                return super()._brpop_read(**options)
+            except ValueError as error:  # no JSON; it is off the list by now
+                log.warning("queue.foreign_message", error=repr(error)[:300])
+                return True
+
+    class Transport(transports.Transport):  # type: ignore[misc]
+        def _deliver(self, message: Any, queue: str) -> None:
+            properties = message.get("properties") if isinstance(message, dict) else None
+            if isinstance(properties, dict) and "delivery_tag" in properties and "body" in message:
+                super()._deliver(message, queue)
+            else:
+                log.warning("queue.foreign_message", error="it is JSON, and no message of Celery")
+
+    Transport.Channel = Channel
+    return Transport
+
+
 def _redis_options() -> dict[str, Any]:
     return {
         "visibility_timeout": VISIBILITY_SECONDS,
@@ -250,26 +276,15 @@ def _broker_priority(priority: int, *, is_redis: bool) -> int:
 
 def _import_celery() -> Any:
     try:
-        import celery  # noqa: PLC0415 - heavy, and an extra
-        import celery.bootsteps  # noqa: PLC0415
-        import celery.exceptions  # noqa: PLC0415
-        import celery.signals  # noqa: PLC0415
+        for part in ("celery.bootsteps", "celery.exceptions", "celery.signals"):
+            importlib.import_module(part)
+        return importlib.import_module("celery")
     except ModuleNotFoundError as error:
         raise missing_extra("celery") from error
-    return celery
-
-
-def _import_kombu() -> Any:
-    import kombu  # noqa: PLC0415 - comes with Celery
-    import kombu.exceptions  # noqa: PLC0415
-    import kombu.transport  # noqa: PLC0415
-
-    return kombu
 
 
 def _errors_of_brokers() -> tuple[type[Exception], ...]:
     """Return what a broker's client raises when the broker is away, was wiped, or hangs up."""
-    kombu = _import_kombu()
-    transports = [kombu.transport.get_transport_cls(name) for name in ("redis", "pyamqp")]
+    transports = [importlib.import_module(f"kombu.transport.{name}").Transport for name in ("redis", "pyamqp")]
     found = [error for each in transports for error in (*each.connection_errors, *each.channel_errors)]
-    return (kombu.exceptions.KombuError, *found)
+    return (importlib.import_module("kombu.exceptions").KombuError, *found)
