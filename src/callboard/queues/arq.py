@@ -59,24 +59,19 @@ class ArqPool:
 
     def __init__(self) -> None:
         self._arq = _import_arq()
-        self._settings: Any = None
+        self._redis_url = ""
         self._queue_name = ""
         self._redis: Any = None
 
     def configure(self, redis_url: str, *, queue_name: str) -> None:
         """Say where the queue is. Nothing is opened before `connect`."""
-        settings = self._arq.connections.RedisSettings.from_dsn(redis_url)
-        settings.conn_timeout, settings.conn_retries = CONNECT_SECONDS, 0
-        self._settings, self._queue_name = settings, queue_name
+        self._redis_url, self._queue_name = redis_url, queue_name
 
     async def connect(self) -> None:
         """Open the connection. Raises: OSError or redis.exceptions.RedisError, when Redis is away."""
-        self._redis = await self._arq.create_pool(
-            self._settings,
-            job_serializer=to_json,
-            job_deserializer=from_json,
-            default_queue_name=self._queue_name,
-        )
+        client = _client(self._arq.connections.ArqRedis, self._redis_url, self._queue_name)
+        self._redis = client
+        await client.ping()
 
     async def close(self) -> None:
         """Close the connection, if there is one."""
@@ -162,8 +157,7 @@ def build_worker_settings(settings: Settings, *, open_worker: OpenTokenWorker, s
         {
             "functions": [arq.func(hosted.take, name=RUN_NEXT_TASK)],
             "cron_jobs": [
-                arq.cron(hosted.periodic(name), name=name, **moments_of(seconds))
-                for name, seconds in schedule.items()
+                arq.cron(hosted.periodic(name), name=name, **moments_of(seconds)) for name, seconds in schedule.items()
             ],
             "on_startup": start,
             "on_shutdown": stop,
@@ -322,20 +316,22 @@ class _PatientRedis:
 
 
 def _patient_redis(arq: Any, settings: Settings) -> Any:
-    client_class: Any = type("PatientArqRedis", (_PatientRedis, arq.connections.ArqRedis), {})
+    client_class = type("PatientArqRedis", (_PatientRedis, arq.connections.ArqRedis), {})
+    client = _client(client_class, settings.redis_url or "", settings.queue_name)
+    client.patience = Patience()
+    return client
+
+
+def _client(client_class: Any, redis_url: str, queue_name: str) -> Any:
     pool = redis.asyncio.ConnectionPool.from_url(
-        settings.redis_url or "",
+        redis_url,
         socket_connect_timeout=CONNECT_SECONDS,
         socket_timeout=SOCKET_SECONDS,
         socket_keepalive=True,
         health_check_interval=10,
         encoding="utf8",
     )
-    client = client_class(
-        pool, job_serializer=to_json, job_deserializer=from_json, default_queue_name=settings.queue_name
-    )
-    client.patience = Patience()
-    return client
+    return client_class(pool, job_serializer=to_json, job_deserializer=from_json, default_queue_name=queue_name)
 
 
 def to_json(value: dict[str, Any]) -> bytes:
