@@ -145,8 +145,10 @@ def build_worker_settings(settings: Settings, *, open_worker: OpenTokenWorker, s
         """Take no more tokens, and let ARQ wait for those whose runs get their grace."""
         connection.patience.end()
         hosted.begin_stop()
-        if main is not None:
+        if main is not None and not main.done():
             main.cancel()
+            # seen: a cancel that came while Redis was asked was lost on its way, and the worker went on
+            asyncio.get_running_loop().call_later(POLL_SECONDS, stop_in_good_order, main)
 
     async def stop(_context: dict[Any, Any]) -> None:
         await hosted.stop()
