@@ -1,4 +1,4 @@
-# One image for `callboard serve` (the default) and `callboard worker`. docs/operating.md tells how to run it.
+# One image for `callboard serve` (the default), `callboard worker`, and Celery's worker, beat and Flower. docs/operating.md tells how to run it.
 FROM python:3.12-slim
 
 ENV PYTHONUNBUFFERED=1 \
@@ -9,8 +9,8 @@ ENV PYTHONUNBUFFERED=1 \
 WORKDIR /app
 
 # The locked dependencies are a layer of their own: a change of the code does not install them again.
-COPY requirements.lock ./
-RUN pip install --require-hashes --requirement requirements.lock
+COPY requirements-celery.lock ./
+RUN pip install --require-hashes --requirement requirements-celery.lock
 
 # Editable, so that the code stays in /app/src: migrations/ is looked for beside src/ (core/migrations.py).
 COPY pyproject.toml README.md LICENSE ./

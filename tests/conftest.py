@@ -2,11 +2,13 @@
 
 import os
 import signal
+from collections import Counter
 from pathlib import Path
 
 import pytest
 
 from callboard.core.config import Settings
+from tests.fixtures.missing_servers import LEFT_OUT
 from tests.fixtures.network_guard import install_network_guard
 from tests.fixtures.postgres_server import NO_PGBOUNCER, NO_POSTGRES
 
@@ -40,6 +42,11 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
             terminalreporter.section(f"{name.upper()} WAS LEFT OUT", sep="!", red=True, bold=True)
             terminalreporter.write_line(f"{len(skipped)} tests did not run on {name}: {reason}")
             terminalreporter.write_line(what_to_do)
+    others = [str(report.longrepr) for report in terminalreporter.stats.get("skipped", [])]
+    reasons = Counter(reason.partition(LEFT_OUT)[2].rstrip("')\"") for reason in others if LEFT_OUT in reason)
+    for reason, count in reasons.items():
+        terminalreporter.section("A SERVER WAS LEFT OUT", sep="!", red=True, bold=True)
+        terminalreporter.write_line(f"{count} tests did not run for want of {reason}")
 
 
 @pytest.fixture(autouse=True)

@@ -6,10 +6,11 @@ process. Tests and benches build their own. To find who does what, grep a name h
 
 import asyncio
 import pickle
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Coroutine, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from typing import Any
 from uuid import UUID
 
 from callboard.accounts.operator_keys import prepare_keys
@@ -48,10 +49,15 @@ from callboard.jobs.service import JobService
 from callboard.jobs.signals import SignalService
 from callboard.jobs.suspects import SuspectChildren, run_suspects, start_suspect_worker
 from callboard.jobs.sweeper import Sweeper
+from callboard.jobs.tokens import TokenClaimer
 from callboard.jobs.waits import WaitEstimator
 from callboard.llm.client import LLMClient
 from callboard.llm.pricing import ModelPrices
+from callboard.queues.arq import ArqOutlet
+from callboard.queues.celery import CeleryOutlet
 from callboard.queues.embedded import EmbeddedDoorbell
+from callboard.queues.port import Doorbell, TaskResult, TokenTasks
+from callboard.queues.publisher import TokenPublisher
 from callboard.system.service import HealthService
 from callboard.workbench import Workbench, build_workbench, read_secret
 from callboard.workflows.catalogue import WorkflowCatalogue
@@ -59,6 +65,8 @@ from callboard.workflows.dry_runs.requests import DryRuns
 from callboard.workflows.engine import Engine
 from callboard.workflows.service import BundleStore, WorkflowService
 from callboard.workflows.steps.base import StepKind
+
+PERIODIC_TASKS = {"sweep": 30.0, "cleanup_stale_jobs": 3600.0}  # seconds between two runs, by the clock of beat or ARQ
 
 
 class SchemaBehindError(CallboardError):
@@ -85,7 +93,9 @@ class Services:
     overview: OverviewService
     workbench: Workbench
     health: HealthService
-    doorbell: EmbeddedDoorbell
+    doorbell: Doorbell
+    embedded: EmbeddedDoorbell | None  # None: tokens of a broker claim
+    tokens: TokenClaimer
     runner: JobRunner
     sweeper: Sweeper
     suspects: SuspectChildren
@@ -105,9 +115,9 @@ class Services:
 
 @asynccontextmanager
 async def serving(settings: Settings, *, extra_steps: Sequence[StepKind] = ()) -> AsyncIterator[Services]:
-    """Give the services of an API process, with a worker inside unless EMBEDDED_WORKER says no."""
+    """Give the services of an API process, with a worker inside unless EMBEDDED_WORKER or QUEUE_BACKEND say no."""
     async with build_services(settings, extra_steps=extra_steps) as services:
-        if not settings.embedded_worker:
+        if not settings.runs_jobs_in_server:
             yield services
             return
         async with working(services):
@@ -137,6 +147,7 @@ async def build_services(settings: Settings, *, extra_steps: Sequence[StepKind] 
         services = _connect(settings, database, http, keys_service, extra_steps=extra_steps)
         yield services
         await services.jobs.close()
+        await services.doorbell.close()
         services.catalogue.dry_runs.close()
         await services.workbench.close()
         await services.api_keys.close()
@@ -154,7 +165,8 @@ async def working(services: Services) -> AsyncIterator[None]:
     await services.lease.register()
     await services.sweeper.start()
     await services.suspects.start()
-    await services.doorbell.start(services.runner.run_next)
+    if services.embedded is not None:
+        await services.embedded.start(services.runner.run_next)
     if listener is not None:
         await listener.start()
     try:
@@ -162,7 +174,9 @@ async def working(services: Services) -> AsyncIterator[None]:
     finally:
         if listener is not None:
             await listener.stop()
-        await services.doorbell.stop()
+        if services.embedded is not None:
+            await services.embedded.stop()
+        await services.tokens.stop()
         await asyncio.gather(
             services.runner.stop(grace_seconds=settings.shutdown_grace_seconds), services.suspects.stop()
         )
@@ -183,6 +197,30 @@ async def running_suspects(services: Services, worker_id: WorkerId, stop: asynci
         await services.journal.close()
         await services.finishes.close()
         await services.lease.stop()
+
+
+@asynccontextmanager
+async def token_worker(settings: Settings, slots: int) -> AsyncIterator[TokenTasks]:
+    """Give what the tasks of a broker's worker call, in a process that holds `slots` runs at once."""
+    settings = settings.model_copy(update={"max_running_jobs": slots})
+    async with build_services(settings) as services, working(services):
+        yield TokenTasks(take=services.tokens.take, periodic=_periodic_tasks(services))
+
+
+def _periodic_tasks(services: Services) -> Mapping[str, Callable[[], Coroutine[Any, Any, TaskResult]]]:
+    """Return what the clock of a broker sets off, by the names of `PERIODIC_TASKS`."""
+
+    async def sweep() -> TaskResult:
+        return {"rung": await services.sweeper.ring_for_unclaimed()}
+
+    async def cleanup_stale_jobs() -> TaskResult:
+        hours = services.settings.stale_after_hours
+        if not hours:
+            return {"status": "off"}
+        report = await services.housekeeping.clean_up_stale(timedelta(hours=hours))
+        return {"failed": {str(status): count for status, count in report.by_status.items()}}
+
+    return {"sweep": sweep, "cleanup_stale_jobs": cleanup_stale_jobs}
 
 
 async def prepare_database(database: Database, settings: Settings) -> None:
@@ -223,7 +261,8 @@ def _connect(
         file_schema=workbench.file_schema,
         dry_runs=dry_runs,
     )
-    doorbell = EmbeddedDoorbell(poll_seconds=settings.poll_seconds)
+    embedded = EmbeddedDoorbell(poll_seconds=settings.poll_seconds) if settings.queue_backend == "embedded" else None
+    doorbell = embedded or _token_doorbell(settings)
     endings = Endings(lambda ids: find_ended(database, ids))
     lease = WorkerLease(database, lease_seconds=settings.lease_seconds, slots=settings.max_running_jobs)
     journal = Journal(database, max_output_bytes=settings.max_step_output_bytes, telemetry=telemetry, lease=lease)
@@ -249,6 +288,7 @@ def _connect(
         max_running=settings.max_running_jobs,
         limits=limits,
         ring=doorbell.ring,
+        on_slot_free=doorbell.slot_freed,
     )
     estimator = WaitEstimator(lambda: read_wait_numbers(database, limits), limits=limits)
     rousing = Rousing(doorbell, wake_run=runner.wake)
@@ -295,6 +335,8 @@ def _connect(
         workbench=workbench,
         health=HealthService(settings, database, queue_stats=DatabaseQueueStats(database), workflow_files=workflows),
         doorbell=doorbell,
+        embedded=embedded,
+        tokens=TokenClaimer(runner, ring=doorbell.ring),
         runner=runner,
         sweeper=Sweeper(
             database,
@@ -318,8 +360,16 @@ def _connect(
     )
 
 
+def _token_doorbell(settings: Settings) -> Doorbell:
+    """Return what rings through a broker. Raises: MissingExtraError."""
+    return TokenPublisher(CeleryOutlet(settings) if settings.queue_backend == "celery" else ArqOutlet(settings))
+
+
 def _listen(services: Services) -> NotificationListener | None:
-    """Return what hears other processes ring, on PostgreSQL; on SQLite and behind a pooler polling does."""
+    """Return what hears other processes, on PostgreSQL; on SQLite and behind a pooler polling does.
+
+    Where tokens claim it hears of cancels and news alone, and not of work.
+    """
     database = services.database
     if not database.can_listen:
         return None
@@ -330,7 +380,7 @@ def _listen(services: Services) -> NotificationListener | None:
             services.runner.cancel(UUID(job_id))
         elif kind == "wake":
             services.runner.wake(UUID(job_id))
-        else:
-            services.doorbell.ring()
+        elif services.embedded is not None:
+            services.embedded.ring()
 
     return NotificationListener(database.url, channel=f"{WORK_CHANNEL}_{database.schema}", on_notify=heard)

@@ -1,4 +1,4 @@
-"""What every doorbell does: it calls at a ring, now and then without one, and no more once it has stopped."""
+"""What a doorbell inside a process does: it calls at a ring, now and then without one, and no more once stopped."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -6,7 +6,6 @@ from collections.abc import AsyncIterator
 import pytest
 
 from callboard.queues.embedded import EmbeddedDoorbell
-from callboard.queues.port import Doorbell
 
 SOON_SECONDS = 5.0
 NEVER_SECONDS = 3600.0
@@ -52,7 +51,7 @@ class Claimer:
 
 
 @pytest.fixture(params=["embedded"])
-async def doorbell(request: pytest.FixtureRequest) -> AsyncIterator[Doorbell]:
+async def doorbell(request: pytest.FixtureRequest) -> AsyncIterator[EmbeddedDoorbell]:
     """A doorbell that never polls in the time of a test."""
     doorbell = EmbeddedDoorbell(poll_seconds=NEVER_SECONDS)
     yield doorbell
@@ -60,14 +59,14 @@ async def doorbell(request: pytest.FixtureRequest) -> AsyncIterator[Doorbell]:
 
 
 class TestDoorbell:
-    async def test_looks_once_at_its_start(self, doorbell: Doorbell) -> None:
+    async def test_looks_once_at_its_start(self, doorbell: EmbeddedDoorbell) -> None:
         claimer = Claimer()
 
         await doorbell.start(claimer.run_next)
 
         await claimer.until_called(1)
 
-    async def test_calls_at_once_when_it_rings(self, doorbell: Doorbell) -> None:
+    async def test_calls_at_once_when_it_rings(self, doorbell: EmbeddedDoorbell) -> None:
         claimer = Claimer()
         await doorbell.start(claimer.run_next)
         await claimer.until_called(1)
@@ -77,7 +76,7 @@ class TestDoorbell:
 
         await claimer.until_called(2)
 
-    async def test_hears_a_ring_that_comes_while_it_looks(self, doorbell: Doorbell) -> None:
+    async def test_hears_a_ring_that_comes_while_it_looks(self, doorbell: EmbeddedDoorbell) -> None:
         claimer = Claimer()
         claimer.gate.clear()
         await doorbell.start(claimer.run_next)
@@ -88,7 +87,7 @@ class TestDoorbell:
 
         await claimer.until_called(2)
 
-    async def test_makes_few_calls_of_many_rings(self, doorbell: Doorbell) -> None:
+    async def test_makes_few_calls_of_many_rings(self, doorbell: EmbeddedDoorbell) -> None:
         claimer = Claimer()
         await doorbell.start(claimer.run_next)
         await claimer.until_called(1)
@@ -99,7 +98,7 @@ class TestDoorbell:
 
         assert claimer.calls <= 3
 
-    async def test_goes_on_until_nothing_is_left(self, doorbell: Doorbell) -> None:
+    async def test_goes_on_until_nothing_is_left(self, doorbell: EmbeddedDoorbell) -> None:
         claimer = Claimer(work=5)
 
         await doorbell.start(claimer.run_next)
@@ -107,7 +106,7 @@ class TestDoorbell:
         await claimer.until_called(6)
         assert claimer.work == 0
 
-    async def test_calls_one_at_a_time(self, doorbell: Doorbell) -> None:
+    async def test_calls_one_at_a_time(self, doorbell: EmbeddedDoorbell) -> None:
         claimer = Claimer(work=3)
         await doorbell.start(claimer.run_next)
 
@@ -118,7 +117,7 @@ class TestDoorbell:
 
         assert claimer.most_running == 1
 
-    async def test_goes_on_when_the_database_was_away(self, doorbell: Doorbell) -> None:
+    async def test_goes_on_when_the_database_was_away(self, doorbell: EmbeddedDoorbell) -> None:
         claimer = Claimer(ConnectionRefusedError("away"))
         await doorbell.start(claimer.run_next)
         await claimer.until_called(1)
@@ -128,7 +127,7 @@ class TestDoorbell:
 
         await claimer.until_called(2)
 
-    async def test_may_be_rung_before_its_start(self, doorbell: Doorbell) -> None:
+    async def test_may_be_rung_before_its_start(self, doorbell: EmbeddedDoorbell) -> None:
         doorbell.ring()
         claimer = Claimer()
 
@@ -138,7 +137,7 @@ class TestDoorbell:
 
 
 class TestStop:
-    async def test_waits_for_the_claim_under_way(self, doorbell: Doorbell) -> None:
+    async def test_waits_for_the_claim_under_way(self, doorbell: EmbeddedDoorbell) -> None:
         claimer = Claimer()
         claimer.gate.clear()
         await doorbell.start(claimer.run_next)
@@ -152,7 +151,7 @@ class TestStop:
         await asyncio.wait_for(stopping, SOON_SECONDS)
         assert claimer.running == 0
 
-    async def test_calls_no_more_even_when_there_is_work(self, doorbell: Doorbell) -> None:
+    async def test_calls_no_more_even_when_there_is_work(self, doorbell: EmbeddedDoorbell) -> None:
         claimer = Claimer()
         await doorbell.start(claimer.run_next)
         await claimer.until_called(1)
@@ -169,6 +168,6 @@ class TestStop:
 
         assert claimer.calls == 2
 
-    async def test_may_come_twice_and_before_the_start(self, doorbell: Doorbell) -> None:
+    async def test_may_come_twice_and_before_the_start(self, doorbell: EmbeddedDoorbell) -> None:
         await doorbell.stop()
         await doorbell.stop()

@@ -59,6 +59,7 @@ async def _start(log: IO[bytes]) -> Process:
         stdin=PIPE,
         stdout=PIPE,
         stderr=log,
+        env={**os.environ, "QUEUE_BACKEND": "embedded"},  # the demo is one process, whatever the settings are
         start_new_session=True,  # Ctrl-C is for us; we then stop the server in order
     )
 

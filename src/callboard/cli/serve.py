@@ -121,7 +121,7 @@ def _announce(output: Output, settings: Settings, listener: socket.socket) -> No
     output.say(f"Callboard listens on {url}")
     output.say(f"  docs   {url}/docs")
     output.say(f"  key    {key_source}")
-    output.say(f"  jobs   {'run here' if settings.embedded_worker else 'wait for `callboard worker`'}")
+    output.say(f"  jobs   {'run here' if settings.runs_jobs_in_server else f'wait for `{settings.worker_command}`'}")
     output.say("  stop   Ctrl-C")
 
 

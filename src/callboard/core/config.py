@@ -29,6 +29,13 @@ LLM_PROVIDERS_WITH_KEYS = ("openrouter", "anthropic", "openai")  # the order in 
 
 RATE_LIMIT_OFF = "off"
 REDIS_SCHEMES = ("redis", "rediss")
+AMQP_SCHEMES = ("amqp", "amqps")
+
+WORKER_COMMANDS = {  # by QUEUE_BACKEND
+    "embedded": "callboard worker",
+    "celery": "celery -A callboard.worker:celery_app worker --pool=threads",
+    "arq": "arq callboard.worker.WorkerSettings",
+}
 
 ProviderName: TypeAlias = Literal["openrouter", "anthropic", "openai", "openai_compatible", "replay", "sandbox"]
 Environment: TypeAlias = Literal["development", "production", "test"]
@@ -132,16 +139,33 @@ class Settings(BaseSettings):
     # queue and runs
     queue_backend: Literal["embedded", "celery", "arq"] = Field(
         "embedded",
-        description="Who rings workers. embedded: inside the API process, with `callboard worker` beside it. celery and arq are not built yet.",
+        description="How workers learn of work. embedded: inside the API process and over the database, with `callboard worker` beside it. celery: tokens on Redis or RabbitMQ for `celery -A callboard.worker:celery_app worker`. arq: tokens on Redis for `arq callboard.worker.WorkerSettings`.",
+    )
+    queue_name: str = Field(
+        "callboard",
+        pattern=r"^[A-Za-z0-9][A-Za-z0-9_.:-]{0,99}$",
+        description="Name of the queue that holds the tokens, where there is a broker. One for each database.",
     )
     redis_url: str | None = Field(
         None,
-        description="redis://host:6379/0. Where processes count together for rate limits; shown in health, used by the queues that need it.",
+        description="redis://host:6379/0. Where processes count together for rate limits; shown in health. The broker of arq, and of celery where there is no BROKER_URL.",
     )
-    broker_url: str | None = Field(None, description="Broker of the Celery queue, amqp:// or redis://.")
+    broker_url: str | None = Field(
+        None, description="Broker of the Celery queue: amqp://user:password@host:5672//, or redis://. Empty: REDIS_URL."
+    )
+    celery_result_backend: str | None = Field(
+        None,
+        description="Redis in which Celery keeps for an hour what each token came to. Empty: REDIS_URL, or a broker that is Redis, or none.",
+    )
+    celery_concurrency: int = Field(
+        100,
+        ge=1,
+        le=2000,
+        description="Runs that one Celery worker holds at once, each with a waiting thread, where `-c` says nothing.",
+    )
     embedded_worker: bool = Field(
         default=True,
-        description="Whether `callboard serve` also runs jobs. false: only `callboard worker` processes do.",
+        description="Whether `callboard serve` also runs jobs, where QUEUE_BACKEND is embedded. false: only `callboard worker` processes do.",
     )
     max_running_jobs: int = Field(1000, ge=1, le=100_000, description="Runs that one worker process holds in flight.")
     max_running_jobs_per_user: int = Field(
@@ -354,22 +378,58 @@ class Settings(BaseSettings):
             raise ValueError("starts with postgresql://, postgres://, postgresql+asyncpg:// or sqlite:///")
         return value
 
-    @field_validator("redis_url")
+    @field_validator("redis_url", "celery_result_backend")
     @classmethod
     def _check_redis_url(cls, value: str | None) -> str | None:
-        try:
-            is_usable = value is None or (urlsplit(value).scheme in REDIS_SCHEMES and urlsplit(value).port != 0)
-        except ValueError:  # a port that is none
-            is_usable = False
-        if not is_usable:
+        if value is not None and not _is_url_of(value, REDIS_SCHEMES):
             raise ValueError("is like redis://host:6379/0; rediss:// is with TLS")
         return value
 
+    @field_validator("broker_url")
+    @classmethod
+    def _check_broker_url(cls, value: str | None) -> str | None:
+        if value is not None and not _is_url_of(value, (*AMQP_SCHEMES, *REDIS_SCHEMES)):
+            raise ValueError(
+                "is like amqp://user:password@host:5672// or redis://host:6379/0; amqps:// and rediss:// are with TLS"
+            )
+        return value
+
     @model_validator(mode="after")
-    def _check_backend_is_built(self) -> "Settings":
-        if self.queue_backend != "embedded":
-            raise ValueError(f"QUEUE_BACKEND={self.queue_backend} is not built yet; use embedded")
+    def _check_broker(self) -> "Settings":
+        if self.queue_backend == "arq" and self.redis_url is None:
+            raise ValueError("QUEUE_BACKEND=arq needs REDIS_URL, such as redis://127.0.0.1:6379/0")
+        if self.queue_backend == "celery" and self.broker_url is None and self.redis_url is None:
+            raise ValueError(
+                "QUEUE_BACKEND=celery needs BROKER_URL, such as amqp://guest:guest@127.0.0.1:5672// or "
+                "redis://127.0.0.1:6379/0"
+            )
         return self
+
+    @property
+    def celery_broker_url(self) -> str:
+        """The broker of the Celery queue."""
+        return self.broker_url or self.redis_url or ""
+
+    @property
+    def celery_results_url(self) -> str | None:
+        """Where Celery keeps results, or None."""
+        broker = self.celery_broker_url
+        return self.celery_result_backend or self.redis_url or (broker if _is_url_of(broker, REDIS_SCHEMES) else None)
+
+    @property
+    def token_broker_url(self) -> str | None:
+        """The broker that tokens go through, or None where there is none."""
+        return {"celery": self.celery_broker_url, "arq": self.redis_url}.get(self.queue_backend)
+
+    @property
+    def worker_command(self) -> str:
+        """The command that starts a worker."""
+        return WORKER_COMMANDS[self.queue_backend]
+
+    @property
+    def runs_jobs_in_server(self) -> bool:
+        """Whether `callboard serve` holds a worker."""
+        return self.embedded_worker and self.queue_backend == "embedded"
 
     @property
     def resolved_database_url(self) -> str:
@@ -431,6 +491,14 @@ def _describe(error: ValidationError, overrides: dict[str, Any]) -> str:
         origin = f" (from {origins[name]})" if name in origins else ""
         lines.append(f"{name.upper()}: {message}{origin}. {description}".strip())
     return "\n".join(lines)
+
+
+def _is_url_of(value: str, schemes: tuple[str, ...]) -> bool:
+    try:
+        parts = urlsplit(value)
+        return parts.scheme in schemes and parts.port != 0
+    except ValueError:  # a port that is none
+        return False
 
 
 def _read_json_object(value: Any) -> dict[str, Any]:

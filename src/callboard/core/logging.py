@@ -24,7 +24,10 @@ MASK = "***"
 QUIET_LOGGERS = {
     "aiosqlite": "WARNING",
     "alembic": "WARNING",
+    "arq.worker": "WARNING",  # two lines for each token; the job has its own
     "asyncio": "WARNING",
+    "celery.app.trace": "WARNING",
+    "celery.worker.strategy": "WARNING",
     "markdown_it": "WARNING",
     "sqlalchemy": "WARNING",
     "uvicorn.access": "WARNING",  # http_middleware logs each request, with its id

@@ -1,7 +1,7 @@
 """Runs jobs: claim, load, run, finish. One per worker process, thousands of runs on one loop.
 
-The doorbell (`queues/embedded.py`) calls `run_next`; the engine (`workflows/engine.py`) walks the steps;
-`checkpoints.py` makes them durable. `jobs/sweeper.py` looks after what this process cannot see itself.
+The doorbell (`queues/embedded.py`) calls `run_next`, `tokens.py` calls `start_next`; the engine (`workflows/engine.py`)
+walks the steps; `checkpoints.py` makes them durable. `sweeper.py` looks after what this process cannot see itself.
 """
 
 import asyncio
@@ -30,6 +30,7 @@ from callboard.jobs.repository.journal import load_journal
 from callboard.jobs.repository.waits import load_tries
 from callboard.jobs.running_limits import NO_LIMITS, RunningLimits
 from callboard.jobs.status import JobStatus
+from callboard.queues.port import Ring
 from callboard.workflows.compiled_workflow import CompiledWorkflow
 from callboard.workflows.engine import Engine
 from callboard.workflows.errors import RunFailedError, error_of_run
@@ -61,6 +62,7 @@ class ActiveRun:
     checkpointer: RunCheckpointer | None = None
     stop_reason: StopReason | None = None
     task: "asyncio.Task[None] | None" = None
+    ended_as: JobStatus | None = None  # as it was written; None also when the job was somebody else's by then
 
     def stop(self, reason: StopReason) -> None:
         """Abort the run's calls at once. The first reason stands."""
@@ -103,7 +105,8 @@ class JobRunner:
         secrets: Callable[[str], str | None],
         max_running: int,
         limits: RunningLimits = NO_LIMITS,
-        ring: Callable[[], None],
+        ring: Ring,
+        on_slot_free: Callable[[], None],
     ) -> None:
         self._database = database
         self._engine = engine
@@ -118,6 +121,8 @@ class JobRunner:
         self._max_running = max_running
         self._limits = limits
         self._ring = ring
+        self._on_slot_free = on_slot_free
+        self._slot_freed = asyncio.Event()
         self._active: dict[UUID, ActiveRun] = {}
         self._tasks: set[asyncio.Task[None]] = set()
         self._is_stopping = False
@@ -126,22 +131,35 @@ class JobRunner:
     def free_slots(self) -> int:
         return self._max_running - len(self._active)
 
+    @property
+    def claim_limit(self) -> int:
+        """How many jobs the next claim takes at most."""
+        return min(CLAIM_LIMIT, self.free_slots)
+
     def holds(self, job_id: UUID) -> bool:
         """Return whether this process runs the job now."""
         return job_id in self._active
 
+    async def wait_for_slot(self) -> None:
+        """Return when there is room for one run more."""
+        while self.free_slots <= 0:
+            self._slot_freed.clear()
+            await self._slot_freed.wait()
+
     async def run_next(self) -> int:
         """Claim what there is room for, start it, and return how many jobs that were."""
-        limit = min(CLAIM_LIMIT, self.free_slots)
+        return len(await self.start_next(CLAIM_LIMIT))
+
+    async def start_next(self, limit: int) -> list[ActiveRun]:
+        """Claim up to `limit` jobs, as far as there is room, start them, and return their runs, most urgent first."""
+        limit = min(limit, self.claim_limit)
         if self._is_stopping or limit <= 0 or not self._lease.is_current or self._journal.is_behind:
-            return 0
+            return []
         worker_id = self._lease.worker_id
         jobs = await claim_jobs(self._database, worker_id, limit, limits=self._limits)
         if self._lease.is_lost or self._lease.worker_id != worker_id:
-            return 0  # marked dead while the claim was under way: whoever did it takes these jobs over
-        for job in jobs:
-            self._start(job)
-        return len(jobs)
+            return []  # marked dead while the claim was under way: whoever did it takes these jobs over
+        return [self._start(job) for job in jobs]
 
     async def start_suspect(self) -> ActiveRun | None:
         """Claim one suspect, start it and return its run, or None when there is none. For `jobs/suspects.py` alone."""
@@ -211,7 +229,8 @@ class JobRunner:
                 await self._finish(run, finish)
         finally:  # whatever breaks: a job that is held by nobody goes back to the queue (`sweeper.py`)
             self._active.pop(job.id, None)
-            self._ring()
+            self._slot_freed.set()
+            self._on_slot_free()
 
     async def _load_and_walk(self, run: ActiveRun) -> Finish | None:
         """Return how the run ended, or None when it is not ours to say.
@@ -310,8 +329,13 @@ class JobRunner:
         seconds = milliseconds_between(job.started_at, now()) / 1000
         if finished is Finished.REQUEUED:
             log.debug("job.not_parked", fence=job.fence, reason="news")
+            run.ended_as = JobStatus.QUEUED
+            self._ring()
             return
         log.info("job.finished", status=finish.status, fence=job.fence, seconds=seconds, error=finish.error)
+        run.ended_as = finish.status
+        if finish.status is JobStatus.QUEUED:
+            self._ring()  # handed back: it is for whoever hears it
         if finish.status.is_final:
             self._telemetry.job_ended(job.workflow_name, finish.status, seconds)
             self._endings.announce(job.id)

@@ -137,7 +137,8 @@ class JobService:
                 idempotency=self._idempotency(caller, request, idempotency_key, answer),
             )
         )
-        self._doorbell.ring()
+        if accepted.is_new:
+            self._doorbell.ring(priority=request.priority)
         return Submitted(answer, is_repeated=False) if accepted.is_new else _first_answer(caller, request, accepted)
 
     async def get(self, caller: Caller, job_id: UUID, *, user_id: str | None = None) -> JobWithCosts:

@@ -7,6 +7,7 @@ import asyncio
 import time
 from collections.abc import Awaitable, Callable, Mapping
 from datetime import timedelta
+from uuid import UUID
 
 import structlog
 
@@ -18,6 +19,7 @@ from callboard.jobs.housekeeping import HousekeepingService
 from callboard.jobs.leases import WorkerLease
 from callboard.jobs.process_identity import is_gone
 from callboard.jobs.repository.housekeeping import (
+    count_unclaimed,
     delete_old_rows,
     list_cancel_requests,
 )
@@ -27,12 +29,15 @@ from callboard.jobs.repository.wakings import wake_due_jobs
 from callboard.jobs.repository.workers import list_living_workers, mark_dead
 from callboard.jobs.runner import JobRunner
 from callboard.jobs.status import JobStatus
+from callboard.queues.port import Ring
 
 CANCEL_LOOK_SECONDS = 0.3  # a cancel is promised within a second, whoever runs the job
 WAKE_LOOK_SECONDS = 0.5  # how late a timer of a parked job may be noticed
 SWEEPS_PER_LEASE = 6
 MAX_SWEEP_SECONDS = 5.0  # a dead neighbour on the same host is noticed this soon
 MAX_GAP_OF_LEASE = 0.5  # three sweeps missed, while a lease that is renewed in time has more left than this
+UNCLAIMED_SECONDS = 2.0  # a job for which there is room is claimed within milliseconds, or its ring was lost
+MAX_RING_PAUSE_SECONDS = 30.0  # where ringing does not help, as with a broker that is away
 HOUSEKEEPING_SECONDS = 600.0
 STOP_SECONDS = 5.0  # for a look under way when this process stops; a database that hangs gets no more
 
@@ -51,7 +56,7 @@ class Sweeper:
         lease_seconds: float,
         idempotency_hours: int,
         housekeeping: HousekeepingService,
-        ring: Callable[[], None],
+        ring: Ring,
     ) -> None:
         self._database = database
         self._runner = runner
@@ -63,6 +68,9 @@ class Sweeper:
         self._sweep_seconds = min(MAX_SWEEP_SECONDS, lease_seconds / SWEEPS_PER_LEASE)
         self._watched_since: float | None = None
         self._answered_at = 0.0
+        self._rung_for: UUID | None = None
+        self._ring_again_at = 0.0
+        self._ring_pause_seconds = 0.0
         self._stopping = asyncio.Event()
         self._tasks: list[asyncio.Task[None]] = []
 
@@ -105,7 +113,24 @@ class Sweeper:
         forgotten = await take_back_forgotten(self._database, self._lease.worker_id, self._runner.holds)
         if forgotten:
             log.warning("sweeper.took_back_forgotten", **_by_name(forgotten))
-            self._ring()
+            self._ring(forgotten.get(JobStatus.QUEUED, 0))
+        await self.ring_for_unclaimed()
+
+    async def ring_for_unclaimed(self) -> int:
+        """Ring for ready jobs that nobody came for, as many as there are free slots; return how many that were.
+
+        Where the same job is left after a ring, the next one comes later: tokens that nobody takes would pile up.
+        """
+        unclaimed = await count_unclaimed(self._database, ready_before=now() - timedelta(seconds=UNCLAIMED_SECONDS))
+        if unclaimed.oldest != self._rung_for:
+            self._rung_for, self._ring_pause_seconds, self._ring_again_at = unclaimed.oldest, self._sweep_seconds, 0.0
+        if not unclaimed.count or time.monotonic() < self._ring_again_at:
+            return 0
+        self._ring_again_at = time.monotonic() + self._ring_pause_seconds * 0.9  # the clock of the sweeps has a jitter
+        self._ring_pause_seconds = min(self._ring_pause_seconds * 2, MAX_RING_PAUSE_SECONDS)
+        log.info("sweeper.rang_again", jobs=unclaimed.count)
+        self._ring(unclaimed.count)
+        return unclaimed.count
 
     async def heed_cancels(self) -> None:
         """Abort the runs of this process that somebody asked to cancel, and wake those that there is news for."""
@@ -118,8 +143,8 @@ class Sweeper:
 
     async def wake_due(self) -> None:
         """Put parked jobs whose time is up back into the queue."""
-        while await wake_due_jobs(self._database):
-            self._ring()
+        while woken := await wake_due_jobs(self._database):
+            self._ring(woken)
 
     async def begin_anew_if_lost(self) -> None:
         """When somebody marked this worker dead: let go of its runs, and come back as a new worker."""
@@ -158,7 +183,7 @@ class Sweeper:
         taken = await take_over_jobs(self._database)
         while taken:
             log.warning("sweeper.took_over", **_by_name(taken))
-            self._ring()
+            self._ring(taken.get(JobStatus.QUEUED, 0))
             taken = await take_over_jobs(self._database)
 
     async def _repeat(self, task: Callable[[], Awaitable[None]], seconds: float) -> None:

@@ -23,8 +23,14 @@ class EmbeddedDoorbell:
         self._is_stopping = False
         self._answering: asyncio.Task[None] | None = None
 
-    def ring(self) -> None:
+    def ring(self, count: int = 1, *, priority: int = 0) -> None:  # noqa: ARG002 - `run_next` takes what there is
         self._rung.set()
+
+    def slot_freed(self) -> None:
+        self.ring()
+
+    async def close(self) -> None:
+        """Do nothing: no ring leaves this process."""
 
     async def start(self, run_next: RunNext) -> None:
         self._answering = asyncio.create_task(self._answer(run_next), name="embedded-doorbell")

@@ -59,6 +59,10 @@ class ServicesHealth(BaseModel):
     database: PartStatus
     redis: PartStatus
     queue: PartStatus = Field(description="no_workers: jobs are accepted, but nothing runs them.")
+    broker: PartStatus = Field(
+        description="What carries the news of work between processes, where QUEUE_BACKEND is not embedded. "
+        "unhealthy: jobs are accepted and kept, and begin when it is back."
+    )
     workers: WorkersHealth
     workflows: WorkflowsHealth
 
@@ -76,6 +80,7 @@ class Health(BaseModel):
                         "database": "healthy",
                         "redis": "not_configured",
                         "queue": "healthy",
+                        "broker": "not_configured",
                         "workers": {"count": 1},
                         "workflows": {
                             "count": 2,

@@ -11,7 +11,7 @@ from callboard.core.config import LLM_PROVIDERS_WITH_KEYS, Settings
 from callboard.core.database import Database
 from callboard.core.telemetry import QueueNumbers, QueueStats
 from callboard.llm.pricing import ModelPrice
-from callboard.system.redis_probe import redis_answers
+from callboard.system.broker_probe import broker_answers
 from callboard.system.schemas import (
     BrokenFile,
     Health,
@@ -68,13 +68,17 @@ class HealthService:
 
     async def check(self) -> Health:
         """Return how the server is, within some seconds, whatever is broken."""
-        has_database, workers, redis = await asyncio.gather(
-            self.database_answers(), _attempt("queue", self._queue_stats.count_workers()), self._check_redis()
+        has_database, workers, redis, broker = await asyncio.gather(
+            self.database_answers(),
+            _attempt("queue", self._queue_stats.count_workers()),
+            _check_broker(self._settings.redis_url),
+            _check_broker(self._settings.token_broker_url),
         )
         services = ServicesHealth(
             database="healthy" if has_database else "unhealthy",
             redis=redis,
             queue=_queue_status(workers),
+            broker=broker,
             workers=WorkersHealth(count=workers or 0),
             workflows=self._check_workflows(),
         )
@@ -87,12 +91,6 @@ class HealthService:
     async def queue_numbers(self) -> QueueNumbers | None:
         """Return the numbers of the queue, or None when they cannot be read in time."""
         return await _attempt("queue", self._queue_stats.read())
-
-    async def _check_redis(self) -> PartStatus:
-        if self._settings.redis_url is None:
-            return "not_configured"
-        answers = await redis_answers(self._settings.redis_url, PROBE_SECONDS)
-        return "healthy" if answers else "unhealthy"
 
     def _check_workflows(self) -> WorkflowsHealth:
         broken = [BrokenFile(file=item.path.name, message=_first(item)) for item in self._workflow_files.broken()]
@@ -147,6 +145,12 @@ async def _is_done(action: Awaitable[None]) -> bool:
     return True
 
 
+async def _check_broker(url: str | None) -> PartStatus:
+    if url is None:
+        return "not_configured"
+    return "healthy" if await broker_answers(url, PROBE_SECONDS) else "unhealthy"
+
+
 def _queue_status(workers: int | None) -> PartStatus:
     if workers is None:
         return "unhealthy"
@@ -156,7 +160,8 @@ def _queue_status(workers: int | None) -> PartStatus:
 def _overall(services: ServicesHealth) -> Literal["healthy", "degraded", "unhealthy"]:
     if services.database == "unhealthy":
         return "unhealthy"
-    is_well = services.queue == "healthy" and services.redis != "unhealthy" and not services.workflows.broken
+    has_parts = "unhealthy" not in {services.redis, services.broker}
+    is_well = services.queue == "healthy" and has_parts and not services.workflows.broken
     return "healthy" if is_well else "degraded"
 
 

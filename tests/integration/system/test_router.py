@@ -33,6 +33,7 @@ class TestHealth:
             "services": {
                 "database": "healthy",
                 "redis": "not_configured",
+                "broker": "not_configured",
                 "queue": "healthy",
                 "workers": {"count": 1},
                 "workflows": {"count": 1, "broken": []},

@@ -50,7 +50,9 @@ class TestLoadSettings:
             pytest.param("TRUSTED_PROXIES", "10.0.0.1, *", "addresses (10.0.0.7)", id="proxy that is no address"),
             pytest.param("REDIS_URL", "localhost:6379", "redis://host:6379/0", id="Redis without a scheme"),
             pytest.param("REDIS_URL", "redis://localhost:port", "redis://host:6379/0", id="Redis at no port"),
-            pytest.param("QUEUE_BACKEND", "celery", "not built yet", id="queue that is not built"),
+            pytest.param("QUEUE_BACKEND", "celery", "needs BROKER_URL", id="Celery without a broker"),
+            pytest.param("QUEUE_BACKEND", "arq", "needs REDIS_URL", id="ARQ without Redis"),
+            pytest.param("BROKER_URL", "localhost:5672", "amqp://user:password@host", id="broker without a scheme"),
         ],
     )
     def test_refuses_a_wrong_one_by_name(

@@ -2,16 +2,18 @@
 
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from uuid import UUID
 
 import sqlalchemy as sa
 
 from callboard.core.clock import now
-from callboard.core.database import Database
+from callboard.core.database import Database, utc_now
 from callboard.core.idempotency import IdempotencyKey
 from callboard.core.ids import WorkerId
 from callboard.jobs.models import Job, Worker
+from callboard.jobs.repository.readiness import in_claim_order, is_ready
 from callboard.jobs.status import JobStatus
 
 KEEP_WORKERS = timedelta(days=7)
@@ -40,6 +42,31 @@ async def housekeeping_turn(database: Database) -> AsyncIterator[bool]:
     key = sa.func.hashtext(database.schema)
     async with database.reads() as session:
         yield bool(await session.scalar(sa.select(sa.func.pg_try_advisory_xact_lock(_HOUSEKEEPING_LOCK, key))))
+
+
+@dataclass(frozen=True, slots=True)
+class Unclaimed:
+    """Ready jobs that nobody came for, at most as many as living workers have room for, and the oldest of them."""
+
+    count: int
+    oldest: UUID | None
+
+
+async def count_unclaimed(database: Database, *, ready_before: datetime) -> Unclaimed:
+    """Return what has been ready since `ready_before` while a slot was free for it."""
+    slots = sa.select(sa.func.coalesce(sa.func.sum(Worker.slots), 0)).where(
+        Worker.dead_at.is_(None), Worker.stopped_at.is_(None), Worker.lease_until > utc_now()
+    )
+    running = sa.select(sa.func.count()).where(Job.status == JobStatus.PROCESSING)
+    async with database.reads() as session:
+        free = int(await session.scalar(slots) or 0) - int(await session.scalar(running) or 0)
+        if free <= 0:
+            return Unclaimed(0, None)
+        ready = (
+            sa.select(Job.id).where(is_ready(), Job.updated_at < ready_before).order_by(*in_claim_order()).limit(free)
+        )
+        ids = (await session.scalars(ready)).all()
+    return Unclaimed(len(ids), min(ids, default=None))
 
 
 async def delete_old_rows(database: Database, *, keys_before: datetime) -> None:
