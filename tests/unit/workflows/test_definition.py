@@ -324,9 +324,9 @@ class TestReadStep:
                 id="retry twice",
             ),
             pytest.param(
-                {"type": "approval"},
+                {"type": "workflow"},
                 "/steps/0/type",
-                'Steps of the type "approval" are not supported yet.',
+                'Steps of the type "workflow" are not supported yet.',
                 id="planned type",
             ),
             pytest.param(

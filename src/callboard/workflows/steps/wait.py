@@ -34,6 +34,9 @@ class WaitStep:
                 step.report(error.message, "until", code=error.code)
         if config.event is not None and "${" not in config.event and not _EVENT_NAME.fullmatch(config.event):
             step.report(_event_fault(config.event), "event", code="shape")
+        if config.event is not None and config.timeout_seconds is None:
+            message = "Without timeout_seconds it waits for the signal as long as it takes."
+            step.warn(message, "event", code="waits_without_end")
         return _Wait(given=given, on_timeout=config.on_timeout)
 
 
@@ -45,9 +48,14 @@ class _Wait(StepBody):
     def alias_value(self, output: JsonValue) -> JsonValue:
         return output["payload"] if isinstance(output, dict) and "payload" in output else output
 
+    def may_give_default(self) -> bool:
+        return self.on_timeout is OnTimeout.DEFAULT
+
     def output_shape(self) -> Mapping[str, Any]:
-        names = ("event", "payload", "received_at") if "event" in self.given else ("ended_at",)
-        return {"type": "object", "properties": {name: {} for name in names}, "additionalProperties": False}
+        text = {"type": "string"}
+        signal = {"event": text, "payload": {}, "received_at": text}
+        properties = signal if "event" in self.given else {"ended_at": text}
+        return {"type": "object", "properties": properties, "additionalProperties": False}
 
     async def run(self, execution: StepExecution) -> JsonValue:
         values = {name: template.render(execution.scope) for name, template in self.given.items()}
