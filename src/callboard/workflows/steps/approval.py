@@ -55,7 +55,8 @@ class _Approval(StepBody):
     on_timeout: OnTimeout
 
     def alias_value(self, output: JsonValue) -> JsonValue:
-        return output["answer"] if isinstance(output, dict) else output
+        has_answer = isinstance(output, dict) and "answer" in output
+        return output["answer"] if has_answer else output  # a default_value may be anything
 
     def may_give_default(self) -> bool:
         return self.on_timeout is OnTimeout.DEFAULT

@@ -131,6 +131,11 @@ class TestOutput:
     async def test_goes_by_aliases(self) -> None:
         assert await give(approval(outputs=["verdict"]), Desk("yes"), shows="${steps.ok.verdict}") == "yes"
 
+    async def test_goes_by_the_same_alias_where_a_default_stands_for_it(self) -> None:
+        step = approval(outputs=["verdict"], default_value={"fine": False}, config={"on_timeout": "default"})
+
+        assert await give(step, Desk(is_timed_out=True), shows="${steps.ok.verdict.fine}") is False
+
 
 class TestTimeOut:
     async def test_fails_the_run_and_tells_who_had_answered(self) -> None:
