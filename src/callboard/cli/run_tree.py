@@ -13,9 +13,8 @@ from decimal import Decimal
 from typing import Any
 
 from callboard.core import clock
-from callboard.workflows.local_waits import describe_wait
 from callboard.workflows.steps.base import StepOutcome, StepRecord, UsageRecord
-from callboard.workflows.steps.waiting import Wait, seconds_of
+from callboard.workflows.steps.waiting import Wait, describe_wait, seconds_of
 
 LLM_SERVICE = "llm"
 

@@ -161,19 +161,3 @@ def _check(value: JsonValue, path: str, wait: Wait) -> None:
     if faults:
         told = "; ".join(f"{fault.pointer or '/'} {fault.message}" for fault in faults)
         raise AnswerMisfitError(f"The answer written for {path} does not fit its form: {told}.")
-
-
-def describe_wait(wait: Wait) -> str:
-    """Return what a step waits for, in a few words.
-
-    >>> describe_wait(Wait(kind=WaitKind.TIMER, step_id="nap", seconds=3600))
-    'waits 3,600 s'
-    """
-    if wait.kind is WaitKind.APPROVAL:
-        count = wait.required_answers
-        return "waits for a person" if count == 1 else f"waits for {count} people"
-    if wait.kind is WaitKind.EVENT:
-        return f"waits for the signal {wait.name}"
-    if wait.until is not None:
-        return f"waits until {clock.to_iso(wait.until)}"
-    return f"waits {wait.seconds or 0:,g} s"

@@ -7,8 +7,8 @@ import pytest
 
 from callboard.core.json_values import JsonValue
 from callboard.workflows.local_runs import LocalResult, LocalRun, NoObserver
-from callboard.workflows.local_waits import TIMED_OUT, LocalWaits, WrittenWaits, describe_wait, go_on_at_once
-from callboard.workflows.steps.waiting import Wait, WaitKind
+from callboard.workflows.local_waits import TIMED_OUT, LocalWaits, WrittenWaits, go_on_at_once
+from callboard.workflows.steps.waiting import Wait, WaitKind, describe_wait
 from tests.fixtures.scripted_steps import World, call, compile_steps
 
 FORM = {"type": "object", "required": ["fine"], "properties": {"fine": {"type": "boolean"}}}

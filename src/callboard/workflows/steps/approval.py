@@ -11,11 +11,12 @@ from callboard.core.clock import to_iso
 from callboard.core.json_values import JsonValue
 from callboard.workflows.findings import parts_of
 from callboard.workflows.json_schemas import InvalidSchemaError, JsonSchema, find_schema_doubts
-from callboard.workflows.references import Template, as_text
+from callboard.workflows.references import Scope, Template, as_text
 from callboard.workflows.steps.base import ConfigModel, StepBody, StepCompiler, StepExecution
+from callboard.workflows.steps.foresight import Foreseen, ForeseenWait, IsKnown
 from callboard.workflows.steps.wait_config import ApprovalConfig, OnTimeout
 from callboard.workflows.steps.wait_values import read_seconds
-from callboard.workflows.steps.waiting import Answer, Wait, WaitKind, WaitTimedOutError
+from callboard.workflows.steps.waiting import Answer, Wait, WaitKind, WaitTimedOutError, describe_wait
 
 MAX_TITLE_CHARS = 500  # what an inbox shows of it; a longer one is cut
 
@@ -67,6 +68,14 @@ class _Approval(StepBody):
         answer = one if self.required_answers == 1 else {"type": "array", "items": one}
         answers = {"type": "array", "items": _closed({"answer": one, **about})}
         return _closed({"answer": answer, **about, "answers": answers})
+
+    def foresee(self, scope: Scope, is_known: IsKnown) -> Foreseen:
+        self.text.render(scope)
+        seconds = self.timeout.render(scope)
+        if is_known(seconds):
+            read_seconds(seconds, "timeout_seconds")
+        wait = Wait(kind=WaitKind.APPROVAL, step_id=self.step_name, required_answers=self.required_answers)
+        return ForeseenWait(describe_wait(wait), may_time_out=self.on_timeout is not OnTimeout.FAIL)
 
     async def run(self, execution: StepExecution) -> JsonValue:
         text: dict[str, Any] = self.text.render(execution.scope)

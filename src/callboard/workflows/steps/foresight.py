@@ -94,8 +94,22 @@ class ForeseenLoop:
     max_concurrency: int
 
 
+@dataclass(frozen=True, slots=True)
+class ForeseenWait:
+    """Waiting for a person, a signal or a time, in words. `may_time_out`: the run goes on when its time is up."""
+
+    words: str
+    may_time_out: bool
+
+
 Foreseen: TypeAlias = (
-    ForeseenModelCall | ForeseenServiceCall | ForeseenWork | ForeseenChoice | ForeseenParallel | ForeseenLoop
+    ForeseenModelCall
+    | ForeseenServiceCall
+    | ForeseenWork
+    | ForeseenWait
+    | ForeseenChoice
+    | ForeseenParallel
+    | ForeseenLoop
 )
 
 

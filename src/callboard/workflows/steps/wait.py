@@ -7,11 +7,12 @@ from typing import Any
 
 from callboard.core.clock import to_iso
 from callboard.core.json_values import JsonValue
-from callboard.workflows.references import Template
+from callboard.workflows.references import Scope, Template
 from callboard.workflows.steps.base import ConfigModel, StepBody, StepCompiler, StepExecution
+from callboard.workflows.steps.foresight import Foreseen, ForeseenWait, IsKnown
 from callboard.workflows.steps.wait_config import EVENT_NAME_PATTERN, OnTimeout, WaitConfig
 from callboard.workflows.steps.wait_values import WaitConfigError, read_moment, read_seconds
-from callboard.workflows.steps.waiting import Wait, WaitEnd, WaitKind, WaitTimedOutError
+from callboard.workflows.steps.waiting import Wait, WaitEnd, WaitKind, WaitTimedOutError, describe_wait
 
 _EVENT_NAME = re.compile(EVENT_NAME_PATTERN)
 
@@ -56,6 +57,15 @@ class _Wait(StepBody):
         signal = {"event": text, "payload": {}, "received_at": text}
         properties = signal if "event" in self.given else {"ended_at": text}
         return {"type": "object", "properties": properties, "additionalProperties": False}
+
+    def foresee(self, scope: Scope, is_known: IsKnown) -> Foreseen:
+        values = {name: template.render(scope) for name, template in self.given.items()}
+        unknown = [name for name, value in values.items() if not is_known(value)]
+        if unknown:
+            words = f"waits for the signal {values['event']}" if "event" in values else "waits for a time"
+        else:
+            words = describe_wait(_wait_of("", values))
+        return ForeseenWait(words, may_time_out=self.on_timeout is not OnTimeout.FAIL)
 
     async def run(self, execution: StepExecution) -> JsonValue:
         values = {name: template.render(execution.scope) for name, template in self.given.items()}
