@@ -23,7 +23,7 @@ PIP_INSTALL := $(BIN)/python -m pip install -qq --disable-pip-version-check
 IS_STALE := $(shell if [ -f $(RUNTIME_STAMP) ]; then \
 	[ "$$(cat $(RUNTIME_STAMP))" = "$(CURDIR)" ] && $(BIN)/python -c '' >/dev/null 2>&1 || echo yes; fi)
 
-.PHONY: help setup setup-dev demo serve test test-full lint types contracts docs-check check format clean FORCE
+.PHONY: help setup setup-dev demo serve up-local down-local test test-full lint types contracts docs-check check format clean FORCE
 
 help: ## Show this list
 	@echo "Callboard. First: make demo"
@@ -40,6 +40,12 @@ demo: $(RUNTIME_STAMP) ## Run a real workflow from start to end and show what ha
 
 serve: $(RUNTIME_STAMP) ## Start the API with a worker inside
 	@$(BIN)/callboard serve $(CALLBOARD_ARGS)
+
+up-local: $(DEV_STAMP) ## Start what compose.yaml starts, on this machine without containers
+	@$(BIN)/python scripts/local_stack.py up
+
+down-local: ## Stop what up-local started
+	@$(BIN)/python scripts/local_stack.py down
 
 test: check ## Run every check, then the tests (PYTEST_ARGS="-k name" for some)
 	@$(BIN)/python -m pytest -n auto --dist worksteal $(PYTEST_ARGS)

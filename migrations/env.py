@@ -24,7 +24,8 @@ def run(connection: sa.Connection) -> None:
     schema = context.config.attributes.get("schema")
     if schema is not None:
         connection.execute(sa.text(f'CREATE SCHEMA IF NOT EXISTS "{schema}"'))
-        connection.execute(sa.text(f'SET search_path TO "{schema}"'))
+        # LOCAL: behind a pooler the connection is somebody else's after this transaction
+        connection.execute(sa.text(f'SET LOCAL search_path TO "{schema}"'))
         connection.dialect.default_schema_name = schema
     context.configure(
         connection=connection,
@@ -40,7 +41,11 @@ def run(connection: sa.Connection) -> None:
 async def run_alone() -> None:
     """Open the configured database and run on it."""
     settings = load_settings()
-    database = Database(settings.resolved_database_url, schema=settings.database_schema)
+    database = Database(
+        settings.resolved_database_url,
+        schema=settings.database_schema,
+        is_behind_pooler=settings.is_behind_pooler,
+    )
     context.config.attributes["schema"] = database.schema
     async with database.transaction() as connection:
         await connection.run_sync(run)

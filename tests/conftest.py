@@ -8,9 +8,16 @@ import pytest
 
 from callboard.core.config import Settings
 from tests.fixtures.network_guard import install_network_guard
-from tests.fixtures.postgres_server import NO_POSTGRES
+from tests.fixtures.postgres_server import NO_PGBOUNCER, NO_POSTGRES
 
-pytest_plugins = ["tests.fixtures.databases"]
+pytest_plugins = ["tests.fixtures.databases", "tests.fixtures.pgbouncer_server"]
+WANTED = {  # what tests leave out when it is missing, by what their reason begins with, and how to have it
+    NO_POSTGRES: (
+        "PostgreSQL",
+        "Start one on 127.0.0.1:5432, set TEST_DATABASE_URL, or install initdb and pg_ctl.",
+    ),
+    NO_PGBOUNCER: ("pgbouncer", "Install it."),
+}
 
 
 def pytest_configure() -> None:
@@ -26,12 +33,13 @@ def _let_programs_be_interrupted() -> None:
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     """Say loudly what was left out. Reads the reports, so it also works where several processes test."""
-    skipped = [report for report in terminalreporter.stats.get("skipped", []) if NO_POSTGRES in str(report.longrepr)]
-    if skipped:
-        reason = str(skipped[0].longrepr).partition(NO_POSTGRES)[2].rstrip("')\"")
-        terminalreporter.section("POSTGRESQL WAS LEFT OUT", sep="!", red=True, bold=True)
-        terminalreporter.write_line(f"{len(skipped)} tests did not run on PostgreSQL: {reason}")
-        terminalreporter.write_line("Start one on 127.0.0.1:5432, set TEST_DATABASE_URL, or install initdb and pg_ctl.")
+    for mark, (name, what_to_do) in WANTED.items():
+        skipped = [report for report in terminalreporter.stats.get("skipped", []) if mark in str(report.longrepr)]
+        if skipped:
+            reason = str(skipped[0].longrepr).partition(mark)[2].rstrip("')\"")
+            terminalreporter.section(f"{name.upper()} WAS LEFT OUT", sep="!", red=True, bold=True)
+            terminalreporter.write_line(f"{len(skipped)} tests did not run on {name}: {reason}")
+            terminalreporter.write_line(what_to_do)
 
 
 @pytest.fixture(autouse=True)

@@ -15,6 +15,8 @@ from starlette.types import ASGIApp
 from uvicorn.middleware.proxy_headers import ProxyHeadersMiddleware
 
 import callboard.accounts.router
+import callboard.jobs.admin_router
+import callboard.jobs.people_router
 import callboard.jobs.router
 import callboard.system.router
 import callboard.workflows.router
@@ -38,7 +40,9 @@ EXPOSED_HEADERS = (REQUEST_ID_HEADER, "Location", "ETag", "Retry-After", "Idempo
 
 TAGS = [
     {"name": "jobs", "description": "Submit workflows, watch them, cancel them, see what they cost."},
+    {"name": "people", "description": "What people and other systems tell running jobs: approvals and signals."},
     {"name": "workflows", "description": "The workflows that can be run."},
+    {"name": "admin", "description": "Clean up, erase a user, see workers and queue. The scope `admin` is needed."},
     {"name": "keys", "description": "API keys. The scope `admin` is needed."},
     {"name": "system", "description": "Health, metrics, models. Most of it needs no key."},
 ]
@@ -59,6 +63,18 @@ class Services(Protocol):
     def catalogue(self) -> object: ...
     @property
     def jobs(self) -> object: ...
+    @property
+    def approvals(self) -> object: ...
+    @property
+    def signals(self) -> object: ...
+    @property
+    def reruns(self) -> object: ...
+    @property
+    def housekeeping(self) -> object: ...
+    @property
+    def erasures(self) -> object: ...
+    @property
+    def overview(self) -> object: ...
     @property
     def llm(self) -> ModelProviders: ...
     @property
@@ -131,6 +147,8 @@ def create_app(settings: Settings, open_services: ServicesFactory = serving) -> 
     install_problem_handlers(app)
     app.include_router(callboard.system.router.router)
     app.include_router(callboard.jobs.router.router)
+    app.include_router(callboard.jobs.people_router.router)
+    app.include_router(callboard.jobs.admin_router.router)
     app.include_router(callboard.workflows.router.router)
     app.include_router(callboard.accounts.router.router)
     return app
@@ -148,6 +166,12 @@ def _lifespan(
             app.state.api_keys = services.api_keys
             app.state.catalogue = services.catalogue
             app.state.jobs = services.jobs
+            app.state.approvals = services.approvals
+            app.state.signals = services.signals
+            app.state.reruns = services.reruns
+            app.state.housekeeping = services.housekeeping
+            app.state.erasures = services.erasures
+            app.state.overview = services.overview
             app.state.llm = services.llm
             app.state.prices = services.prices
             app.state.health = services.health

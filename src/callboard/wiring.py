@@ -7,12 +7,14 @@ process. Tests and benches build their own. To find who does what, grep a name h
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from datetime import datetime, timedelta
 from uuid import UUID
 
 from callboard.accounts.operator_keys import prepare_keys
 from callboard.accounts.service import ApiKeyService
 from callboard.core import migrations
 from callboard.core.cache_table import DatabaseAnswerStore
+from callboard.core.clock import now
 from callboard.core.config import Settings
 from callboard.core.database import Database
 from callboard.core.errors import CallboardError
@@ -22,17 +24,24 @@ from callboard.core.notifications import NotificationListener
 from callboard.core.process_limits import raise_open_file_limit
 from callboard.core.security import KeyHasher
 from callboard.core.telemetry import Telemetry
+from callboard.jobs.approvals import ApprovalService
 from callboard.jobs.checkpoints import Journal
 from callboard.jobs.endings import Endings
+from callboard.jobs.erasure import ErasureService
 from callboard.jobs.finishes import Finishes
+from callboard.jobs.housekeeping import HousekeepingService
 from callboard.jobs.leases import WorkerLease
+from callboard.jobs.overview import OverviewService
 from callboard.jobs.parking import WaitDesk
 from callboard.jobs.queue_stats import DatabaseQueueStats
 from callboard.jobs.repository.history import JobHistory
 from callboard.jobs.repository.jobs import find_ended, read_wait_numbers
 from callboard.jobs.repository.submissions import WORK_CHANNEL
+from callboard.jobs.reruns import RerunService
+from callboard.jobs.rousing import Rousing
 from callboard.jobs.runner import JobRunner
 from callboard.jobs.service import JobService
+from callboard.jobs.signals import SignalService
 from callboard.jobs.sweeper import Sweeper
 from callboard.jobs.waits import WaitEstimator
 from callboard.llm.client import LLMClient
@@ -63,6 +72,12 @@ class Services:
     api_keys: ApiKeyService
     catalogue: WorkflowService
     jobs: JobService
+    approvals: ApprovalService
+    signals: SignalService
+    reruns: RerunService
+    housekeeping: HousekeepingService
+    erasures: ErasureService
+    overview: OverviewService
     workbench: Workbench
     health: HealthService
     doorbell: EmbeddedDoorbell
@@ -104,7 +119,10 @@ async def build_services(settings: Settings, *, extra_steps: Sequence[StepKind] 
     raise_open_file_limit()
     keys = prepare_keys(settings)
     database = Database(
-        settings.resolved_database_url, schema=settings.database_schema, pool_size=settings.database_pool_size
+        settings.resolved_database_url,
+        schema=settings.database_schema,
+        pool_size=settings.database_pool_size,
+        is_behind_pooler=settings.is_behind_pooler,
     )
     http = HttpClient()
     try:
@@ -190,10 +208,11 @@ def _connect(
     journal = Journal(database, max_output_bytes=settings.max_step_output_bytes, telemetry=telemetry, lease=lease)
     desk = WaitDesk(database, telemetry=telemetry, lease=lease)
     finishes = Finishes(database, telemetry=telemetry, lease=lease)
+    bundles = BundleStore(database, registry)
     runner = JobRunner(
         database,
         engine=Engine(max_output_bytes=settings.max_step_output_bytes),
-        bundles=BundleStore(database, registry),
+        bundles=bundles,
         journal=journal,
         desk=desk,
         finishes=finishes,
@@ -203,6 +222,19 @@ def _connect(
         secrets=read_secret,
         max_running=settings.max_running_jobs,
         ring=doorbell.ring,
+    )
+    estimator = WaitEstimator(lambda: read_wait_numbers(database))
+    rousing = Rousing(doorbell, wake_run=runner.wake)
+
+    def keys_valid_since() -> datetime:
+        return now() - timedelta(hours=settings.idempotency_hours)
+
+    housekeeping = HousekeepingService(
+        database,
+        stale_after_hours=settings.stale_after_hours,
+        retention_days=settings.retention_days,
+        abort_run=runner.cancel,
+        announce=endings.announce,
     )
     return Services(
         settings=settings,
@@ -215,11 +247,24 @@ def _connect(
             workflows=workflows,
             doorbell=doorbell,
             endings=endings,
-            estimator=WaitEstimator(lambda: read_wait_numbers(database)),
+            estimator=estimator,
             telemetry=telemetry,
-            idempotency_hours=settings.idempotency_hours,
+            keys_valid_since=keys_valid_since,
             abort_run=runner.cancel,
         ),
+        approvals=ApprovalService(database, rousing),
+        signals=SignalService(database, rousing, keys_valid_since=keys_valid_since),
+        reruns=RerunService(
+            database,
+            workflows=workflows,
+            bundles=bundles,
+            estimator=estimator,
+            rousing=rousing,
+            keys_valid_since=keys_valid_since,
+        ),
+        housekeeping=housekeeping,
+        erasures=ErasureService(database, api_keys=api_keys, abort_run=runner.cancel, announce=endings.announce),
+        overview=OverviewService(database),
         workbench=workbench,
         health=HealthService(settings, database, queue_stats=DatabaseQueueStats(database), workflow_files=workflows),
         doorbell=doorbell,
@@ -230,6 +275,7 @@ def _connect(
             lease=lease,
             lease_seconds=settings.lease_seconds,
             idempotency_hours=settings.idempotency_hours,
+            housekeeping=housekeeping,
             ring=doorbell.ring,
         ),
         lease=lease,
@@ -240,9 +286,9 @@ def _connect(
 
 
 def _listen(services: Services) -> NotificationListener | None:
-    """Return what hears other processes ring, on PostgreSQL; on SQLite polling does."""
+    """Return what hears other processes ring, on PostgreSQL; on SQLite and behind a pooler polling does."""
     database = services.database
-    if not database.is_postgresql:
+    if not database.can_listen:
         return None
 
     def heard(payload: str) -> None:

@@ -62,6 +62,7 @@ from callboard.workflows.steps.parallel import ParallelStep
 from callboard.workflows.steps.registry import StepRegistry
 from callboard.workflows.steps.transform import TransformStep
 from callboard.workflows.steps.wait import WaitStep
+from callboard.workflows.steps.workflow import WorkflowStep
 from callboard.workflows.transforms.base import Transform
 from callboard.workflows.transforms.extract_fields import ExtractFields
 from callboard.workflows.transforms.filter import Filter
@@ -226,6 +227,7 @@ def build_step_registry(
             ParallelStep(),
             ApprovalStep(),
             WaitStep(),
+            WorkflowStep(),
             *extra_steps,
         ]
     )

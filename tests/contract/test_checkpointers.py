@@ -271,6 +271,7 @@ class TestRunning:
     async def test_goes_on_and_backs_off_while_nobody_stops_it(self, runs: Runs) -> None:
         checkpointer = (await runs.attempt()).checkpointer
 
+        await checkpointer.may_begin()
         checkpointer.ensure_running()
         checkpointer.note_started("a", "test", None)
         checkpointer.note_retrying("a", attempt=2, delay_seconds=0.0, error={"message": "m"})

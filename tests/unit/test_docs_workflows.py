@@ -29,6 +29,7 @@ from tests.fixtures.page_examples import Block, read_blocks
 ROOT = Path(__file__).resolve().parents[2]
 FORMAT_PAGE = ROOT / "docs" / "workflow-format.md"
 GIVES = "gives"
+FILES_OF_WORKFLOWS = ("workflows/prompts/", "workflows/markdown_schemas/", "workflows/definitions/")
 
 
 def blocks_of(*languages: str) -> list[Any]:
@@ -61,9 +62,9 @@ def definition_in(block: Block) -> dict[str, Any]:
 
 
 def write_files_of(page: Path, folder: Path) -> None:
-    """Write the prompts and Markdown schemas that `page` shows into `folder`."""
+    """Write the prompts, Markdown schemas and workflows that `page` shows into `folder`."""
     for block in read_blocks(page):
-        if block.file is not None and block.file.startswith(("workflows/prompts/", "workflows/markdown_schemas/")):
+        if block.file is not None and block.file.startswith(FILES_OF_WORKFLOWS):
             path = folder / block.file
             path.parent.mkdir(parents=True, exist_ok=True)
             path.write_text(block.text, "utf-8")

@@ -1,5 +1,6 @@
 """The SQL of API keys, and of the Idempotency-Keys they are made with. Called by `service.py` alone."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import ClassVar
@@ -35,6 +36,17 @@ class ApiKeyRepository(BaseRepository[ApiKey]):
         await self.session.execute(
             sa.update(ApiKey).where(ApiKey.id == key_id, ApiKey.revoked_at.is_(None)).values(revoked_at=revoked_at)
         )
+
+    async def revoke_of_user(self, user_id: str, revoked_at: datetime) -> Sequence[str]:
+        """Mark the keys that are bound to a user as revoked and return the hashes of those that were not yet."""
+        mine = (ApiKey.tenant_id == self.scope.tenant_id, ApiKey.user_id == user_id, ApiKey.revoked_at.is_(None))
+        revoked = sa.update(ApiKey).where(*mine).values(revoked_at=revoked_at).returning(ApiKey.key_hash)
+        return (await self.session.scalars(revoked)).all()
+
+    async def count_of_user(self, user_id: str) -> int:
+        """Return how many keys are bound to a user and not revoked."""
+        mine = (ApiKey.tenant_id == self.scope.tenant_id, ApiKey.user_id == user_id, ApiKey.revoked_at.is_(None))
+        return await self.session.scalar(sa.select(sa.func.count(ApiKey.id)).where(*mine)) or 0
 
     async def mark_used(self, key_id: UUID, used_at: datetime) -> None:
         await self.session.execute(sa.update(ApiKey).where(ApiKey.id == key_id).values(last_used_at=used_at))

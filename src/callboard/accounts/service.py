@@ -130,6 +130,19 @@ class ApiKeyService:
         self._known.pop(row.key_hash, None)
         log.info("key.revoked", key_id=str(key_id), tenant_id=row.tenant_id)
 
+    async def revoke_of_user(self, user_id: str, *, tenant_id: str) -> int:
+        """Make every key that is bound to a user useless, for good, and return how many worked until now."""
+        async with unit_of_work(self._database) as work:
+            hashes = await work.repository(ApiKeyRepository, TenantScope(tenant_id)).revoke_of_user(user_id, now())
+        for key_hash in hashes:
+            self._known.pop(key_hash, None)
+        return len(hashes)
+
+    async def count_of_user(self, user_id: str, *, tenant_id: str) -> int:
+        """Return how many keys `revoke_of_user` would revoke."""
+        async with self._database.reads() as session:
+            return await ApiKeyRepository(session, TenantScope(tenant_id)).count_of_user(user_id)
+
     async def close(self) -> None:
         """Return when the uses noted so far are written."""
         if self._notes:

@@ -20,8 +20,8 @@ from callboard.core.replay import BrokenAnswersError, Recording, read_recording
 from callboard.workbench import Workbench, replay_defaults
 from callboard.workflows.compiled_workflow import CompiledWorkflow
 from callboard.workflows.errors import InvalidWorkflowError
-from callboard.workflows.files import TEST_SUFFIX
 from callboard.workflows.findings import WorkflowFinding, pointer_of
+from callboard.workflows.json_files import TEST_SUFFIX
 from callboard.workflows.recorded_test_runs import CaseOutcome, check_names, run_case
 from callboard.workflows.recorded_tests import ReadTests, RecordedCase, read_input_of, read_tests
 
@@ -142,7 +142,7 @@ class Cases:
             pointer = "/workflow" if isinstance(case.file.raw, dict) and "workflow" in case.file.raw else ""
             return (case.file.locate(WorkflowFinding(pointer=pointer, message=message, code="unreadable")),)
         try:
-            return compile_loaded(self._workbench, read_workflow(self._workbench, path), dict(case.defaults))
+            return compile_loaded(self._workbench, read_workflow(self._workbench, path), case.defaults)
         except InvalidWorkflowError as error:
             return tuple(finding for finding in error.findings if finding.is_error)
 

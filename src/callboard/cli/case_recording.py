@@ -16,7 +16,7 @@ from callboard.core.errors import UnprocessableError
 from callboard.core.json_values import JsonValue
 from callboard.core.recording import Recorder, Tape
 from callboard.workbench import Workbench
-from callboard.workflows.files import TEST_SUFFIX
+from callboard.workflows.json_files import TEST_SUFFIX
 from callboard.workflows.local_runs import LocalRun
 from callboard.workflows.recorded_test_runs import waits_of
 
@@ -53,7 +53,7 @@ async def _record(workbench: Workbench, case: Case) -> str:
         )
     loaded = read_workflow(workbench, case.file.workflow)
     defaults = workbench.defaults_for(loaded.name)
-    workflow = compile_loaded(workbench, loaded, dict(defaults))
+    workflow = compile_loaded(workbench, loaded, defaults)
     findings = workflow.validate_input(case.input_data)
     if findings:
         raise UnprocessableError(f"The input of {case.file.path}: {case.name} does not fit.", errors=findings)

@@ -4,7 +4,7 @@ Called by every command that speaks HTTP.
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 from shlex import quote
 from typing import TypeVar
@@ -17,6 +17,8 @@ from callboard.client.client import CallboardClient
 from callboard.core.config import Settings, load_settings
 
 KEY_FILE = "api_key"  # in CALLBOARD_HOME, made at the first start in development
+CALLER_KEYS = ("llm_microservice_api_key", "admin_api_key")  # settings, in the order in which a key is looked for
+OPERATOR_KEYS = ("admin_api_key",)  # the other one lacks the scope
 ANY_ADDRESS = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104 - nothing is bound here
 
 Answer = TypeVar("Answer")
@@ -40,7 +42,7 @@ class FoundKey:
     in_shell: str
 
 
-def find_connection(url: str | None, api_key: str | None) -> Connection:
+def find_connection(url: str | None, api_key: str | None, *, key_settings: Sequence[str] = CALLER_KEYS) -> Connection:
     """Return where to connect, by options and environment first, then by settings and the key file.
 
     The settings' own keys are sent to the settings' own server only, never to a `url` that was given.
@@ -52,14 +54,14 @@ def find_connection(url: str | None, api_key: str | None) -> Connection:
     target = url or url_of(settings.host, settings.port)
     if api_key is not None:
         return Connection(target, api_key, "--api-key or CALLBOARD_API_KEY")
-    found = find_key(settings, is_own_server=url is None)
+    found = find_key(settings, is_own_server=url is None, key_settings=key_settings)
     return Connection(target, found.key, found.source)
 
 
-def find_key(settings: Settings, *, is_own_server: bool) -> FoundKey:
+def find_key(settings: Settings, *, is_own_server: bool, key_settings: Sequence[str] = CALLER_KEYS) -> FoundKey:
     """Return a key for the server of these settings and where it came from, or that there is none."""
     if is_own_server:
-        for name in ("llm_microservice_api_key", "admin_api_key"):
+        for name in key_settings:
             if (secret := getattr(settings, name)) is not None:
                 return FoundKey(secret.get_secret_value(), f"the setting {name.upper()}", f"${name.upper()}")
     path = settings.callboard_home / KEY_FILE
@@ -86,10 +88,12 @@ def ask(
     url: str | None,
     api_key: str | None,
     work: Callable[[CallboardClient], Awaitable[Answer]],
+    *,
+    key_settings: Sequence[str] = CALLER_KEYS,
 ) -> Answer:
     """Return what `work` gets from the server; a failure is shown and ends the command with its exit code."""
     with reporting(output):
-        connection = find_connection(url, api_key)
+        connection = find_connection(url, api_key, key_settings=key_settings)
         try:
             client = CallboardClient(connection.url, connection.api_key)
         except ValueError as error:

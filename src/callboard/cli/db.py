@@ -4,12 +4,12 @@ from collections.abc import Awaitable, Callable
 from typing import Annotated, TypeVar
 
 import typer
-from rich.prompt import Confirm
 
+from callboard.cli.confirming import make_sure
 from callboard.cli.database_access import run_on_database
 from callboard.cli.exits import ExitCode
-from callboard.cli.failures import CommandError, reporting
-from callboard.cli.options import JsonOption
+from callboard.cli.failures import reporting
+from callboard.cli.options import JsonOption, YesOption
 from callboard.cli.output import Output, open_output
 from callboard.core import migrations
 from callboard.core.config import load_settings
@@ -39,13 +39,18 @@ def upgrade(
 @app.command(epilog="Examples:\n\ncallboard db downgrade 0001\n\ncallboard db downgrade base --yes")
 def downgrade(
     revision: Annotated[str, typer.Argument(help="Revision to go back to; base drops every table of ours.")],
-    is_sure: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
+    is_sure: YesOption = False,
     is_json: JsonOption = False,
 ) -> None:
     """Take the database back to an earlier revision. What later revisions kept is lost."""
     output = open_output(is_json=is_json)
     with reporting(output):
-        _make_sure(output, revision, is_sure=is_sure)
+        make_sure(
+            output,
+            "This may drop tables with their rows",
+            f"Go back to {revision}? What later revisions kept is lost.",
+            is_sure=is_sure,
+        )
 
     async def work(database: Database) -> tuple[str | None, str | None]:
         before = await migrations.current(database)
@@ -77,21 +82,15 @@ def current(is_json: JsonOption = False) -> None:
 async def _with_database(work: Callable[[Database], Awaitable[Answer]]) -> Answer:
     settings = load_settings()
     database = Database(
-        settings.resolved_database_url, schema=settings.database_schema, pool_size=settings.database_pool_size
+        settings.resolved_database_url,
+        schema=settings.database_schema,
+        pool_size=settings.database_pool_size,
+        is_behind_pooler=settings.is_behind_pooler,
     )
     try:
         return await work(database)
     finally:
         await database.close()
-
-
-def _make_sure(output: Output, revision: str, *, is_sure: bool) -> None:
-    if is_sure:
-        return
-    if output.is_json or not output.console.is_terminal:
-        raise CommandError("This may drop tables with their rows; say --yes.", exit_code=ExitCode.USAGE)
-    if not Confirm.ask(f"Go back to {revision}? What later revisions kept is lost.", console=output.console):
-        raise CommandError("Nothing was changed.", title="Stopped")
 
 
 def _show_move(output: Output, before: str | None, after: str | None) -> None:

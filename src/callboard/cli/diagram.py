@@ -17,9 +17,8 @@ from callboard.core.config import load_settings
 from callboard.workflows.definition import WorkflowDefinition, read_definition
 from callboard.workflows.diagram import draw_diagram, draw_markdown
 from callboard.workflows.errors import InvalidWorkflowError, WorkflowNotFoundError
-from callboard.workflows.files import json_files_in
 from callboard.workflows.findings import WorkflowFinding
-from callboard.workflows.json_files import read_json_file
+from callboard.workflows.json_files import json_files_in, read_json_file
 
 MARKDOWN_SUFFIXES = frozenset({".md", ".markdown"})
 

@@ -115,7 +115,7 @@ def _request_of(workflow: str, input_data: JsonValue) -> dict[str, Any]:
 async def _rehearse(settings: Settings, wanted: str, input_data: JsonValue, prompts_dir: Path | None) -> ValidationRead:
     async with open_workbench(settings) as workbench:
         loaded = find_workflow(workbench, wanted, prompts_dir=prompts_dir)
-        workflow = compile_loaded(workbench, loaded, dict(workbench.defaults_for(loaded.name)))
+        workflow = compile_loaded(workbench, loaded, workbench.defaults_for(loaded.name), workbench.defaults_for)
         found = await foresee(workflow, input_data, prices=workbench.call_prices)
     return ValidationRead.of(
         Rehearsal(workflow_name=loaded.name, findings=(*loaded.warnings, *found.warnings), dry_run=found)

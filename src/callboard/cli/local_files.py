@@ -3,9 +3,10 @@
 Called by `run` and `test`.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import typer
 
@@ -17,7 +18,7 @@ from callboard.workflows.catalogue import WorkflowCatalogue
 from callboard.workflows.compiled_workflow import CompiledWorkflow
 from callboard.workflows.compiler import compile_workflow
 from callboard.workflows.errors import InvalidWorkflowError
-from callboard.workflows.files import BrokenWorkflow, LoadedWorkflow, folders_for
+from callboard.workflows.files import BrokenWorkflow, DefaultsFor, LoadedWorkflow, folders_for
 
 DEFINITION_SUFFIX = ".json"
 
@@ -68,6 +69,11 @@ def describe_warnings(loaded: LoadedWorkflow) -> str:
     return f"{loaded.name} has {count} warning{'s' if count != 1 else ''}"
 
 
-def compile_loaded(workbench: Workbench, loaded: LoadedWorkflow, defaults: dict[str, object]) -> CompiledWorkflow:
-    """Return `loaded`, ready to run with `defaults` = {provider, model, model_aliases}."""
-    return compile_workflow(loaded.bundle(defaults), workbench.registry)
+def compile_loaded(
+    workbench: Workbench, loaded: LoadedWorkflow, defaults: Mapping[str, Any], defaults_for: DefaultsFor | None = None
+) -> CompiledWorkflow:
+    """Return `loaded`, ready to run with `defaults` = {provider, model, model_aliases}.
+
+    `defaults_for` resolves those of each workflow that its steps run; without it they are the same.
+    """
+    return compile_workflow(loaded.bundle(defaults, defaults_for), workbench.registry)

@@ -31,6 +31,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "test": ("test", "Run the recorded tests of workflows; nobody is called."),
     "submit": ("submit", "Submit a workflow as a job."),
     "jobs": ("jobs", "List, show, watch and cancel jobs, and see what they cost."),
+    "admin": ("admin", "Clean up, erase a user, see workers and queue."),
     "models": ("models", "List the language models that the server can use."),
     "plugins": ("plugins", "List what installed packages add: services, transforms and step types."),
     "keys": ("keys", "Make, list and revoke API keys, directly in the database."),

@@ -23,4 +23,5 @@ KeyOption = Annotated[
     ),
 ]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON for programs; errors are problem documents.")]
+YesOption = Annotated[bool, typer.Option("--yes", help="Do not ask.")]
 JobArgument = Annotated[str, typer.Argument(help="Id of the job.", metavar="JOB_ID", show_default=False)]

@@ -204,11 +204,13 @@ def _read_recording(path: Path) -> Recording:
 def _load(workbench: Workbench, order: _Order) -> tuple[LoadedWorkflow, Mapping[str, Any], CompiledWorkflow]:
     """Return the workflow as it was read, the defaults that it runs with, and the same ready to run."""
     loaded = find_workflow(workbench, order.workflow, prompts_dir=order.prompts_dir)
-    if order.recording is None:
-        defaults = workbench.defaults_for(loaded.name)
-    else:
+    defaults_for = workbench.defaults_for
+    if order.recording is not None:
         defaults = order.recording.defaults or replay_defaults()
-    compiled = compile_loaded(workbench, loaded, dict(defaults))
+    else:
+        defaults = defaults_for(loaded.name)
+    is_taped = order.recording is not None or order.record_to is not None  # a recording holds one set of defaults
+    compiled = compile_loaded(workbench, loaded, defaults, None if is_taped else defaults_for)
     if order.answers_from is not None:
         check_names(order.answers_from, order.answers, compiled)
     return loaded, defaults, compiled

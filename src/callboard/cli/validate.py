@@ -18,8 +18,9 @@ from callboard.cli.output import Output, open_output
 from callboard.core.config import Settings, load_settings
 from callboard.workbench import Workbench, open_workbench
 from callboard.workflows.catalogue import find_same_names
-from callboard.workflows.files import BrokenWorkflow, LoadedWorkflow, folders_for, json_files_in
+from callboard.workflows.files import BrokenWorkflow, LoadedWorkflow, folders_for
 from callboard.workflows.findings import WorkflowFinding
+from callboard.workflows.json_files import json_files_in
 
 STDIN = "-"
 STDIN_NAME = "stdin"

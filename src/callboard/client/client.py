@@ -28,16 +28,21 @@ from callboard.client.errors import (
 from callboard.client.models import (
     ApiKey,
     CancelledJob,
+    Erasure,
     Job,
     JobPage,
     JobStep,
     Json,
     ModelList,
     Page,
+    Queue,
+    RetentionCleanUp,
     Row,
+    StaleCleanUp,
     SubmittedJob,
     UsagePage,
     UsageRow,
+    WorkerList,
     has_ended,
 )
 
@@ -202,6 +207,43 @@ class CallboardClient:
     async def revoke_api_key(self, key_id: str) -> None:
         """Make a key useless, within two seconds everywhere."""
         await self._request("DELETE", f"{PREFIX}/api-keys/{_segment(key_id)}")
+
+    # operating (scope admin)
+
+    async def clean_up_stale(self, *, older_than_hours: int = 72, dry_run: bool = False) -> StaleCleanUp:
+        """Fail jobs without progress for so long; send it again while `is_complete` is False."""
+        body = {"older_than_hours": older_than_hours, "dry_run": dry_run}
+        done: StaleCleanUp = await self._request("POST", f"{PREFIX}/admin/cleanup/stale", body=body)
+        return done
+
+    async def clean_up_retention(
+        self, *, older_than_days: int | None = None, dry_run: bool = False
+    ) -> RetentionCleanUp:
+        """Delete jobs that ended so long ago, or as the server's RETENTION_DAYS says.
+
+        Send it again while `is_complete` is False.
+        """
+        body = {"older_than_days": older_than_days, "dry_run": dry_run}
+        done: RetentionCleanUp = await self._request("POST", f"{PREFIX}/admin/cleanup/retention", body=body)
+        return done
+
+    async def erase_user(self, user_id: str, *, tenant_id: str | None = None, dry_run: bool = False) -> Erasure:
+        """Erase a user's data; send it again, a little later, while `left` is not 0."""
+        params = _given({"tenant_id": tenant_id, "dry_run": "true" if dry_run else None})
+        path = f"{PREFIX}/users/{_segment(user_id)}/data"
+        done: Erasure = await self._request("DELETE", path, params=params)
+        return done
+
+    async def list_workers(self, *, include_gone: bool = False) -> WorkerList:
+        """Return the worker processes, newest first; with `include_gone` those that left or died, too."""
+        params = _given({"include_gone": "true" if include_gone else None})
+        listed: WorkerList = await self._request("GET", f"{PREFIX}/admin/workers", params=params)
+        return listed
+
+    async def get_queue(self) -> Queue:
+        """Return what is ready, what runs and what waits."""
+        queue: Queue = await self._request("GET", f"{PREFIX}/admin/queue")
+        return queue
 
     # how it is sent
 

@@ -203,6 +203,87 @@ class ApiKey(TypedDict):
     key: NotRequired[str | None]
 
 
+class StaleCleanUp(TypedDict):
+    """What was, or would be, failed as stale. `is_complete` is False when the server stopped half-way."""
+
+    dry_run: bool
+    older_than_hours: int
+    total: int
+    by_status: dict[str, int]
+    job_ids: list[str]
+    is_complete: bool
+
+
+class RetentionCleanUp(TypedDict):
+    """What was, or would be, deleted. `is_complete` is False when the server stopped half-way."""
+
+    dry_run: bool
+    older_than_days: int
+    jobs: int
+    bundles: int
+    outbox_rows: int
+    job_ids: list[str]
+    is_complete: bool
+
+
+class Erasure(TypedDict):
+    """What was, or would be, erased of a user; `left` counts the jobs that are still there."""
+
+    dry_run: bool
+    tenant_id: str
+    user_id: str
+    jobs: int
+    cancelling: int
+    usage_rows: int
+    api_keys: int
+    left: int
+    left_by_status: dict[str, int]
+
+
+class Worker(TypedDict):
+    """A worker process; `state` is alive, expired, stopped or dead."""
+
+    worker_id: str
+    state: str
+    host: str
+    pid: int
+    slots: int
+    running: int
+    lease_until: str
+    started_at: str
+    stopped_at: str | None
+    dead_at: str | None
+
+
+class WorkerList(TypedDict):
+    """The workers, newest first."""
+
+    items: list[Worker]
+
+
+class QueueGroup(TypedDict):
+    """Jobs that have one of the three in common; `oldest_seconds` is the oldest's time."""
+
+    priority: NotRequired[int]
+    workflow_name: NotRequired[str]
+    user_id: NotRequired[str | None]
+    jobs: int
+    oldest_seconds: float
+
+
+class Queue(TypedDict):
+    """What is ready, what runs and what waits."""
+
+    ready: int
+    oldest_seconds: float
+    running: int
+    waiting: int
+    ready_by_priority: list[QueueGroup]
+    ready_by_workflow: list[QueueGroup]
+    running_by_workflow: list[QueueGroup]
+    running_by_user: list[QueueGroup]
+
+
 def has_ended(job: JobSummary) -> bool:
     """Tell whether nothing of the job will change any more."""
     return job["status"] in FINAL_STATUSES

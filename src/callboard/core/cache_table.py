@@ -69,6 +69,8 @@ class DatabaseAnswerStore:
         )
 
     def keep_soon(self, answer: KeptAnswer) -> None:
+        if self._writer.is_full:  # the database is slow; the next one who asks pays again
+            return
         self._writer.submit(answer, size_bytes=len(answer.value_json)).add_done_callback(
             lambda written: written.exception()  # nobody waits for it, and the writer has logged it
         )

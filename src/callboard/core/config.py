@@ -66,7 +66,11 @@ class Settings(BaseSettings):
         10,
         ge=1,
         le=200,
-        description="Connections for requests and reads, per process. Beside them a process holds up to 5 for writing, and a worker 2 more (its lease, LISTEN).",
+        description="Connections for requests and reads, per process. Beside them a process holds up to 5 for writing, and a worker 2 more (its lease, LISTEN; with a DATABASE_POOLER only its lease).",
+    )
+    database_pooler: Literal["none", "transaction"] = Field(
+        "none",
+        description="transaction: DATABASE_URL leads to PostgreSQL through a pooler in transaction mode (pgbouncer, Supavisor). Nothing is then prepared or listened for: workers poll (POLL_SECONDS). Not used on SQLite.",
     )
     workflows_dir: Path = Field(Path("workflows/definitions"), description="Folder of workflow files (*.json).")
     prompts_dir: Path = Field(Path("workflows/prompts"), description="Folder of prompt files and replay answers.")
@@ -152,6 +156,20 @@ class Settings(BaseSettings):
     )
     idempotency_hours: int = Field(
         24, ge=1, le=720, description="Hours for which an Idempotency-Key gives the first answer again."
+    )
+
+    # housekeeping
+    stale_after_hours: int = Field(
+        72,
+        ge=0,
+        le=87_600,
+        description="Hours without progress after which a job that is pending, queued or processing fails as stale; waiting ones never do. 0: none does.",
+    )
+    retention_days: int = Field(
+        0,
+        ge=0,
+        le=36_500,
+        description="Days for which jobs that have ended are kept, with steps, events and results; older ones are deleted, their usage rows stay. 0: for ever.",
     )
 
     # language models
@@ -348,6 +366,10 @@ class Settings(BaseSettings):
             if url.startswith(prefix):
                 return "postgresql+asyncpg://" + url.removeprefix(prefix)
         return "sqlite+aiosqlite:///" + url.removeprefix("sqlite+aiosqlite:///").removeprefix("sqlite:///")
+
+    @property
+    def is_behind_pooler(self) -> bool:
+        return self.database_pooler == "transaction"
 
     @property
     def logs_json(self) -> bool:

@@ -24,6 +24,8 @@ SQLITE_BUSY_SECONDS = 5  # how long one process waits for SQLite's only write lo
 CONNECT_SECONDS = 10  # a PostgreSQL that does not answer is away; the batch writers try again
 COMMAND_SECONDS = 60  # of one statement; no flush, claim or page takes a hundredth of it
 WRITER_CONNECTIONS = 5  # journal, finishes, submits, claims, and one for services
+# The driver's cache and SQLAlchemy's; with both off every statement is parsed under no name, inside its transaction.
+UNPREPARED = {"statement_cache_size": 0, "prepared_statement_cache_size": 0}
 
 NAMING_CONVENTION = {
     "ix": "ix_%(table_name)s_%(column_0_N_name)s",
@@ -129,11 +131,18 @@ class WriteSession(AsyncSession):
 
 
 class Database:
-    """The connections of one process to one database."""
+    """The connections of one process to one database.
 
-    def __init__(self, url: str, *, schema: str = "callboard", pool_size: int = 10) -> None:
+    Behind a pooler in transaction mode each transaction may be another connection's at the server: nothing may
+    outlive its transaction, so statements are not prepared and nobody can LISTEN.
+    """
+
+    def __init__(
+        self, url: str, *, schema: str = "callboard", pool_size: int = 10, is_behind_pooler: bool = False
+    ) -> None:
         self.url = url
         self.is_postgresql = url.startswith("postgresql")
+        self.is_behind_pooler = is_behind_pooler
         self.schema = schema if self.is_postgresql else None
         self._read_engine = self._make_engine(pool_size=pool_size, read_only=True)
         self._write_engine = self._make_engine(pool_size=WRITER_CONNECTIONS if self.is_postgresql else 1)
@@ -161,6 +170,11 @@ class Database:
         async with self._read_engine.connect() as connection:
             await connection.execute(sa.text("SELECT 1"))
 
+    @property
+    def can_listen(self) -> bool:
+        """Whether NOTIFY can be heard here. Where it cannot, polling does."""
+        return self.is_postgresql and not self.is_behind_pooler
+
     async def close(self) -> None:
         await self._read_engine.dispose()
         await self._write_engine.dispose()
@@ -184,7 +198,11 @@ class Database:
                 max_overflow=0,
                 pool_pre_ping=read_only,  # what writes tries again by itself, and saves a round trip a flush
                 execution_options=options,
-                connect_args={"timeout": CONNECT_SECONDS, "command_timeout": COMMAND_SECONDS},
+                connect_args={
+                    "timeout": CONNECT_SECONDS,
+                    "command_timeout": COMMAND_SECONDS,
+                    **(UNPREPARED if self.is_behind_pooler else {}),
+                },
                 json_deserializer=str,  # the driver would parse JSON columns; JsonText hands out their text
             )
         return _make_sqlite_engine(self.url, pool_size=pool_size, read_only=read_only)

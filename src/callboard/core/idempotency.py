@@ -23,7 +23,7 @@ class IdempotencyKey(Base):
     route: Mapped[str] = mapped_column(sa.String(100), primary_key=True)
     key: Mapped[str] = mapped_column(sa.String(255), primary_key=True)
     body_hash: Mapped[str] = mapped_column(sa.String(64))
-    created_id: Mapped[UUID]
+    created_id: Mapped[UUID] = mapped_column(index=True)
     answer: Mapped[str | None] = mapped_column(JsonText)  # the first answer, where it is given again as it was
     created_at: Mapped[datetime] = mapped_column(UtcDateTime, index=True)
 

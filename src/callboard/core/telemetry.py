@@ -88,6 +88,16 @@ class Telemetry:
             buckets=FLUSH_SECONDS,
             registry=registry,
         )
+        self._waiting_rows = Gauge(
+            "callboard_checkpoint_waiting_rows", "Rows that wait to be written.", ("writer",), registry=registry
+        )
+        self._waiting_bytes = Gauge(
+            "callboard_checkpoint_waiting_bytes", "Bytes of those rows.", ("writer",), registry=registry
+        )
+        self._writers: dict[str, Callable[[], tuple[int, int]]] = {}
+        self._events_dropped = Counter(
+            "callboard_events_dropped", "Events left out while the database was behind.", registry=registry
+        )
         self._leases_lost = Counter("callboard_leases_lost", "Runs that lost their lease.", registry=registry)
         self._breakers = Gauge(
             "callboard_breaker_open", "1 for a circuit that refuses calls now.", ("circuit",), registry=registry
@@ -125,6 +135,14 @@ class Telemetry:
         """Count a run whose lease another worker took."""
         self._leases_lost.inc()
 
+    def event_dropped(self) -> None:
+        """Count an event that was not written, since more important rows wait."""
+        self._events_dropped.inc()
+
+    def watch_writer(self, writer: str, waiting: Callable[[], tuple[int, int]]) -> None:
+        """Show what `waiting` says (rows, bytes) of the batch writer `writer`."""
+        self._writers[writer] = waiting
+
     def watch_breakers(self, open_circuits: Callable[[], Mapping[str, float]]) -> None:
         """Show the circuits that `open_circuits` names (with the seconds until they close) as open."""
         self._breaker_sources.append(open_circuits)
@@ -133,6 +151,10 @@ class Telemetry:
         """Return the metrics as text. Without `numbers` (database away) the queue's are left as they were."""
         if numbers is not None:
             self._show_queue(numbers)
+        for writer, waiting in self._writers.items():
+            rows, size_bytes = waiting()
+            self._waiting_rows.labels(writer).set(rows)
+            self._waiting_bytes.labels(writer).set(size_bytes)
         self._breakers.clear()
         for source in self._breaker_sources:
             for circuit in source():

@@ -24,6 +24,7 @@ from callboard.jobs.paths import step_id_of
 from callboard.jobs.repository.claims import ClaimedJob
 from callboard.jobs.repository.fences import NewEvent
 from callboard.jobs.repository.journal import JournalWrite, write_journal
+from callboard.jobs.repository.outputs import size_in_bytes
 from callboard.workflows.flows import Flows
 from callboard.workflows.steps.base import (
     CHOICE_SUFFIX,
@@ -55,19 +56,41 @@ class Journal:
         lease: WorkerLease,
     ) -> None:
         self.max_output_bytes = max_output_bytes
+        self._telemetry = telemetry
         self._writer: BatchWriter[JournalWrite, bool] = BatchWriter(
             lambda writes: write_journal(database, writes),
             name="journal",
             keep_trying=lease.keeps_trying,
             on_flush=telemetry.flushed,
         )
+        telemetry.watch_writer("journal", lambda: self.waiting)
+
+    @property
+    def waiting(self) -> tuple[int, int]:
+        """How much waits to be written: rows, bytes."""
+        return self._writer.waiting
+
+    @property
+    def is_behind(self) -> bool:
+        """Whether the database is slower than the runs: nothing new is to begin until it has caught up."""
+        return self._writer.is_full
+
+    async def catch_up(self) -> None:
+        """Return when the journal is not behind."""
+        await self._writer.wait_for_room()
 
     def submit(self, write: JournalWrite) -> "asyncio.Future[bool]":
         """Return the future of whether, once `write` is durable, its run still owned the job."""
         return self._writer.submit(write, size_bytes=_size_of(write))
 
     def write_soon(self, write: JournalWrite) -> None:
-        """Have `write` made durable with the next flush, for whoever watches. Nobody waits for it."""
+        """Have `write` made durable with the next flush, for whoever watches. Nobody waits for it.
+
+        It is dropped while the journal is behind: what runs wait for goes first.
+        """
+        if self.is_behind:
+            self._telemetry.event_dropped()
+            return
         self.submit(write).add_done_callback(_heed_error)
 
     async def close(self) -> None:
@@ -187,6 +210,10 @@ class RunCheckpointer:
     def attempts_before(self, path: str) -> int:
         return self.waits.tries_before(path)
 
+    async def may_begin(self) -> None:
+        await self.journal.catch_up()
+        self.ensure_running()
+
     def ensure_running(self) -> None:
         if self._suspended.is_set() or not self._may_go_on():
             self.suspend()
@@ -247,7 +274,7 @@ class RunStepContext:
         recorded = self._checkpointer.find(f"{self._path}#{number}")
         if recorded is not None:
             return loads(recorded.output_json or "null")
-        self._checkpointer.ensure_running()
+        await self._checkpointer.may_begin()
         started_at = now()
         with structlog.contextvars.bound_contextvars(step=self._path):
             paid = await self._perform(perform)
@@ -369,7 +396,7 @@ def _log_end(record: StepRecord) -> None:
 
 def _size_of(write: JournalWrite) -> int:
     output = write.step["output"] if write.step is not None else None
-    return len(output) if output is not None else 0
+    return size_in_bytes(output) if output is not None else 0
 
 
 def _heed_error(written: "asyncio.Future[bool]") -> None:

@@ -39,6 +39,54 @@ class DatabaseAwayError(ServiceUnavailableError):
     code = "database_unavailable"
 
 
+class ApprovalNotFoundError(NotFoundError):
+    """This job asks nobody by that name."""
+
+    code = "approval_not_found"
+
+
+class ApprovalAmbiguousError(ConflictError):
+    """Several open approvals of this job have that step id; answer by the id of one of them."""
+
+    code = "approval_ambiguous"
+
+
+class ApprovalEndedError(ConflictError):
+    """The approval was answered, or nobody waits for it any more."""
+
+    code = "approval_ended"
+
+
+class ApprovalLateError(ConflictError):
+    """The time of the approval is up."""
+
+    code = "approval_timed_out"
+
+
+class AnsweredTwiceError(ConflictError):
+    """This person has answered the approval already; others still have to."""
+
+    code = "answered_already"
+
+
+class InvalidAnswerError(UnprocessableError):
+    """The answer does not fit the approval's form."""
+
+    code = "invalid_answer"
+
+
+class SignalRefusedError(ConflictError):
+    """The job takes no signals: it has ended, or has too many that no step has taken."""
+
+    code = "signal_refused"
+
+
+class ForkRefusedError(UnprocessableError):
+    """The job cannot be forked there."""
+
+    code = "fork_refused"
+
+
 class RunTimeoutError(PermanentError):
     """The run took longer than the workflow's timeout_seconds."""
 
@@ -65,3 +113,17 @@ class RunCrashedError(PermanentError):
 
     code = "internal_error"
     category = "internal"
+
+
+class StaleJobError(PermanentError):
+    """The job made no progress for too long."""
+
+    code = "stale"
+    category = "internal"
+    retryable = True  # nothing is wrong with it: nobody worked on it
+
+
+class RetentionOffError(UnprocessableError):
+    """Jobs are kept for ever here (RETENTION_DAYS=0); say older_than_days to delete those that are older."""
+
+    code = "retention_off"

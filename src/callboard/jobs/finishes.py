@@ -20,10 +20,11 @@ class Finishes:
             keep_trying=lease.keeps_trying,
             on_flush=telemetry.flushed,
         )
+        telemetry.watch_writer("finishes", lambda: self._writer.waiting)
 
     async def write(self, finish: Finish) -> Finished:
         """Return what became of `finish`, once that is durable."""
-        return await self._writer.write(finish)
+        return await self._writer.write(finish, size_bytes=len(finish.outputs_json))
 
     async def close(self) -> None:
         """Return when everything queued is written."""

@@ -111,6 +111,13 @@ class Job(Base):
         sa.Index("idx_workflow_jobs_user_id", "tenant_id", "user_id", "id"),
         sa.Index("idx_workflow_jobs_workflow_name", "tenant_id", "workflow_name", "id"),
         sa.Index("idx_workflow_jobs_created_at", "created_at"),
+        sa.Index("idx_workflow_jobs_definition_hash", "definition_hash"),  # is a bundle still named by a job?
+        sa.Index(  # what retention deletes, oldest first
+            "idx_workflow_jobs_completed_at",
+            "completed_at",
+            postgresql_where=sa.text("completed_at IS NOT NULL"),
+            sqlite_where=sa.text("completed_at IS NOT NULL"),
+        ),
         sa.Index(
             "idx_workflow_jobs_stale",
             "is_stale",
@@ -136,6 +143,7 @@ class JobStep(Base):
     step_type: Mapped[str] = mapped_column(sa.String(50))
     status: Mapped[str] = mapped_column(sa.String(20))
     output: Mapped[str | None] = mapped_column(JsonText)
+    large_output_bytes: Mapped[int | None] = mapped_column(sa.BigInteger)  # set: the output is a `JobOutput`
     choice: Mapped[str | None] = mapped_column(sa.String(100))
     error: Mapped[str | None] = mapped_column(JsonText)
     attempts: Mapped[int] = mapped_column(sa.Integer)
@@ -217,6 +225,24 @@ class JobSignal(Base):
     sent_at: Mapped[datetime] = mapped_column(UtcDateTime)
     taken_by: Mapped[UUID | None]  # the wait that it ended
     taken_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
+
+
+class JobOutput(Base):
+    """An output that is too large for its journal row. It goes when that row goes, so none outlives its step."""
+
+    __tablename__ = "llm_job_outputs"
+
+    job_id: Mapped[UUID] = mapped_column(primary_key=True)
+    path: Mapped[str] = mapped_column(sa.Text, primary_key=True)
+    tenant_id: Mapped[str] = mapped_column(sa.String(100))
+    encoding: Mapped[str] = mapped_column(sa.String(20))
+    body: Mapped[bytes] = mapped_column(sa.LargeBinary)
+    size_bytes: Mapped[int] = mapped_column(sa.BigInteger)  # before it was compressed
+    created_at: Mapped[datetime] = mapped_column(UtcDateTime)
+
+    __table_args__ = (
+        sa.ForeignKeyConstraint(["job_id", "path"], ["llm_job_steps.job_id", "llm_job_steps.path"], ondelete="CASCADE"),
+    )
 
 
 class JobEvent(Base):

@@ -1,16 +1,27 @@
 """The HTTP face of jobs: submit, ask, wait, list, cancel. Every operation calls one method of `service.py`."""
 
 from typing import Annotated, Any, Literal
-from uuid import UUID
 
-from fastapi import APIRouter, Depends, Header, Path, Query, Request, Response, status
+from fastapi import APIRouter, Header, Query, Request, Response, status
 
-from callboard.accounts.auth import count_for_user, require
-from callboard.accounts.caller import Caller
-from callboard.core.pagination import DEFAULT_LIMIT, MAX_LIMIT, MAX_OFFSET, PageRequest, decode_cursor
+from callboard.accounts.auth import check_scope, count_for_user
+from callboard.core.pagination import DEFAULT_LIMIT, PageRequest, decode_cursor
 from callboard.core.problems import BODY_PROBLEMS, problem_responses
 from callboard.core.storable_text import StorableText
-from callboard.jobs.dependencies import Jobs, decode_step_cursor, encode_step_cursor
+from callboard.jobs.dependencies import (
+    Cursor,
+    IdempotencyKey,
+    JobId,
+    Jobs,
+    Limit,
+    Offset,
+    Reader,
+    Reruns,
+    UserId,
+    Writer,
+    decode_step_cursor,
+    encode_step_cursor,
+)
 from callboard.jobs.repository.jobs import JobFilter
 from callboard.jobs.schemas import (
     Cancelled,
@@ -18,6 +29,7 @@ from callboard.jobs.schemas import (
     CancelMany,
     JobAccepted,
     JobCreate,
+    JobFork,
     JobPage,
     JobRead,
     JobSummary,
@@ -27,31 +39,12 @@ from callboard.jobs.schemas import (
     UsagePage,
     UsageRead,
 )
-from callboard.jobs.service import MAX_WAIT_SECONDS, JobWithCosts
+from callboard.jobs.service import MAX_WAIT_SECONDS, JobWithCosts, Submitted
 from callboard.jobs.status import JobStatus
 
 router = APIRouter(prefix="/api/v1", tags=["jobs"])
 
-Reader = Annotated[Caller, Depends(require("jobs:read"))]
-Writer = Annotated[Caller, Depends(require("jobs:write"))]
-JobId = Annotated[UUID, Path(description="The `job_id` of the answer to the submit.")]
-UserId = Annotated[StorableText | None, Query(max_length=255, description="Only this user's jobs; others answer 404.")]
-Limit = Annotated[int, Query(ge=1, le=MAX_LIMIT, description="Entries on a page.")]
-Cursor = Annotated[str | None, Query(max_length=2000, description="`next_cursor` of the page before.")]
-Offset = Annotated[
-    int, Query(ge=0, le=MAX_OFFSET, description="Entries to skip, for older clients; a cursor is better.")
-]
 Wait = Annotated[float, Query(ge=0, le=MAX_WAIT_SECONDS, description="Seconds to hold the answer until the job ends.")]
-IdempotencyKey = Annotated[
-    str | None,
-    Header(
-        alias="Idempotency-Key",
-        min_length=1,
-        max_length=255,
-        pattern=r"^[\x21-\x7e]+$",
-        description="The same key and body gives the first answer again, for 24 hours.",
-    ),
-]
 StatusFilter = Literal["pending", "queued", "processing", "running", "waiting", "completed", "failed", "cancelled"]
 
 _ACCEPTED_HEADERS: dict[str, Any] = {
@@ -91,11 +84,7 @@ async def submit_job(
     404: there is no such workflow. 422: the input does not fit its `input_schema`; all errors are listed.
     """
     await count_for_user(request, caller, body.user_id)
-    submitted = await jobs.submit(caller, body, idempotency_key=idempotency_key)
-    response.headers["Location"] = submitted.answer.status_url
-    if submitted.is_repeated:
-        response.headers["Idempotency-Replayed"] = "true"
-    return submitted.answer
+    return _accepted(await jobs.submit(caller, body, idempotency_key=idempotency_key), response)
 
 
 @router.delete(
@@ -115,6 +104,57 @@ async def cancel_job(
     if outcome.outcome == "already_ended":
         response.status_code = status.HTTP_200_OK
     return outcome
+
+
+@router.post(
+    "/jobs/{job_id}/retry",
+    status_code=status.HTTP_202_ACCEPTED,
+    summary="Try a job again",
+    responses={202: {"headers": _ACCEPTED_HEADERS}, **problem_responses(401, 403, 404, 409, 422, 503)},
+)
+async def retry_job(
+    job_id: JobId,
+    caller: Writer,
+    reruns: Reruns,
+    response: Response,
+    user_id: UserId = None,
+    idempotency_key: IdempotencyKey = None,
+) -> JobAccepted:
+    """Run a failed or cancelled job again from the step where it ended; what was done is kept, and not paid again.
+
+    409: the job is in another state.
+    """
+    submitted = await reruns.retry(caller, job_id, user_id=user_id, idempotency_key=idempotency_key)
+    return _accepted(submitted, response)
+
+
+@router.post(
+    "/jobs/{job_id}/fork",
+    status_code=status.HTTP_202_ACCEPTED,
+    summary="Fork a job",
+    responses={
+        202: {"headers": _ACCEPTED_HEADERS},
+        **problem_responses(401, 403, 404, 409, 503, *BODY_PROBLEMS),
+    },
+)
+async def fork_job(
+    job_id: JobId,
+    body: JobFork,
+    caller: Writer,
+    reruns: Reruns,
+    response: Response,
+    user_id: UserId = None,
+    idempotency_key: IdempotencyKey = None,
+) -> JobAccepted:
+    """Accept a new job that begins at `from_step` of this one; the steps before are taken over at no cost.
+
+    A definition in the request needs the scope `workflows:write`, and may not change the steps before. 422: what
+    stands before is not done, or is changed; the input does not fit.
+    """
+    if body.definition is not None:
+        check_scope(caller, "workflows:write")
+    submitted = await reruns.fork(caller, job_id, body, user_id=user_id, idempotency_key=idempotency_key)
+    return _accepted(submitted, response)
 
 
 @router.get(
@@ -235,6 +275,13 @@ async def list_usage(
 async def cancel_jobs(body: CancelMany, caller: Writer, jobs: Jobs, user_id: UserId = None) -> CancelledMany:
     """Stop jobs, and tell of each what became of it, in the order of the request."""
     return CancelledMany(items=await jobs.cancel_many(caller, body.job_ids, user_id=user_id))
+
+
+def _accepted(submitted: Submitted, response: Response) -> JobAccepted:
+    response.headers["Location"] = submitted.answer.status_url
+    if submitted.is_repeated:
+        response.headers["Idempotency-Replayed"] = "true"
+    return submitted.answer
 
 
 def _etag_of(found: JobWithCosts) -> str:

@@ -130,7 +130,7 @@ class JobRunner:
     async def run_next(self) -> int:
         """Claim what there is room for, start it, and return how many jobs that were."""
         limit = min(CLAIM_LIMIT, self.free_slots)
-        if self._is_stopping or limit <= 0 or not self._lease.is_current:
+        if self._is_stopping or limit <= 0 or not self._lease.is_current or self._journal.is_behind:
             return 0
         worker_id = self._lease.worker_id
         jobs = await claim_jobs(self._database, worker_id, limit)

@@ -111,6 +111,22 @@ class JobCreate(BaseModel):
     debug_mode: bool | None = Field(None, strict=True, description="Not built yet: 422 `not_yet_supported`.")
 
 
+class JobFork(BaseModel):
+    """From where a fork of a job begins, and what is different in it."""
+
+    model_config = ConfigDict(
+        extra="forbid", json_schema_extra={"examples": [{"from_step": "draft", "input_data": {"tone": "formal"}}]}
+    )
+
+    from_step: StorableText = Field(
+        min_length=1, max_length=50, description="The top-level step with which it begins; those before are kept."
+    )
+    input_data: Any = Field(None, description="Its input; null: that of the job. What was done keeps what it read.")
+    definition: dict[str, Any] | None = Field(
+        None, description="Its workflow, whole; null: that of the job. Needs the scope workflows:write."
+    )
+
+
 class JobAccepted(BaseModel):
     """The job is stored and will run."""
 

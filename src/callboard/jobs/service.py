@@ -7,7 +7,7 @@ with others that come at the same moment), and rings the doorbell.
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Any
 from uuid import UUID
 
@@ -17,7 +17,7 @@ from callboard.accounts.caller import Caller
 from callboard.core.batch_writer import BatchWriter
 from callboard.core.clock import now
 from callboard.core.database import DATABASE_ERRORS, Database, is_connection_error
-from callboard.core.errors import CallboardError, Finding, ForbiddenError
+from callboard.core.errors import CallboardError, Finding
 from callboard.core.idempotency import body_hash
 from callboard.core.ids import new_uuid
 from callboard.core.json_values import JsonValue, dumps, find_unstorable
@@ -87,7 +87,7 @@ class JobService:
         endings: Endings,
         estimator: WaitEstimator,
         telemetry: Telemetry,
-        idempotency_hours: int,
+        keys_valid_since: Callable[[], datetime],
         abort_run: Callable[[UUID], None],
     ) -> None:
         self._database = database
@@ -95,15 +95,15 @@ class JobService:
         self._doorbell = doorbell
         self._endings = endings
         self._estimator = estimator
-        self._idempotency_hours = idempotency_hours
+        self._keys_valid_since = keys_valid_since
         self._abort_run = abort_run
-        self._stored_bundles: set[str] = set()
         self._writer: BatchWriter[NewJob, Accepted] = BatchWriter(
             lambda jobs: insert_jobs(database, jobs),
             name="submits",
             keep_trying=lambda waited_seconds: waited_seconds < SUBMIT_PATIENCE_SECONDS,
             on_flush=telemetry.flushed,
         )
+        telemetry.watch_writer("submits", lambda: self._writer.waiting)
 
     async def submit(self, caller: Caller, request: JobCreate, *, idempotency_key: str | None) -> Submitted:
         """Accept a job and return the answer for its caller; it is durable by then.
@@ -121,7 +121,7 @@ class JobService:
             if earlier is None:
                 raise
             return _first_answer(caller, request, earlier)
-        user_id = _user_of(caller, request.user_id)
+        user_id = caller.acting_for(request.user_id)
         values = _column_values(caller, request, workflow, user_id)
         answer = JobAccepted(
             job_id=values["id"],
@@ -132,11 +132,10 @@ class JobService:
         accepted = await self._write(
             NewJob(
                 values=values,
-                bundle=self._bundle_values(workflow),
+                bundle=bundle_values(workflow),
                 idempotency=self._idempotency(caller, request, idempotency_key, answer),
             )
         )
-        self._stored_bundles.add(workflow.bundle_hash)
         self._doorbell.ring()
         return Submitted(answer, is_repeated=False) if accepted.is_new else _first_answer(caller, request, accepted)
 
@@ -144,7 +143,7 @@ class JobService:
         """Return a job. Raises: JobNotFoundError, also for somebody else's."""
         async with self._database.reads() as session:
             repository = JobRepository(session, caller.tenant)
-            job = await repository.find_of_user(job_id, _user_of(caller, user_id))
+            job = await repository.find_of_user(job_id, caller.acting_for(user_id))
             costs = summarise_costs(await repository.sum_usage(job_id))
         return JobWithCosts(job, costs)
 
@@ -158,7 +157,7 @@ class JobService:
 
     async def list_page(self, caller: Caller, page: PageRequest, wanted: JobFilter) -> Page[Job]:
         """Return a page of jobs, newest first."""
-        wanted = replace(wanted, user_id=_user_of(caller, wanted.user_id))
+        wanted = replace(wanted, user_id=caller.acting_for(wanted.user_id))
         async with self._database.reads() as session:
             return await JobRepository(session, caller.tenant).list_summaries(page, wanted)
 
@@ -171,11 +170,12 @@ class JobService:
         """
         async with self._database.reads() as session:
             repository = JobRepository(session, caller.tenant)
-            job = await repository.find_of_user(job_id, _user_of(caller, user_id))
-            ended = await repository.list_steps(job_id, after=after, limit=limit + 1)
-            shows_running = after is None and job.status == JobStatus.PROCESSING and len(ended) <= limit
+            job = await repository.find_of_user(job_id, caller.acting_for(user_id))
+            ended, has_more = await repository.list_steps(job_id, after=after, limit=limit)
+            is_begun = job.status in {JobStatus.PROCESSING, JobStatus.WAITING}
+            shows_running = after is None and is_begun and not has_more
             running = await repository.list_running(job_id) if shows_running else []
-        return StepList(ended[:limit], running, has_more=len(ended) > limit)
+        return StepList(ended, running, has_more=has_more)
 
     async def list_usage(
         self, caller: Caller, job_id: UUID, page: PageRequest, *, user_id: str | None
@@ -183,7 +183,7 @@ class JobService:
         """Return a page of a job's calls, oldest first, and the sums over all of them. Raises: JobNotFoundError."""
         async with self._database.reads() as session:
             repository = JobRepository(session, caller.tenant)
-            await repository.find_of_user(job_id, _user_of(caller, user_id))
+            await repository.find_of_user(job_id, caller.acting_for(user_id))
             return await repository.list_usage(job_id, page), summarise_costs(await repository.sum_usage(job_id))
 
     async def cancel(self, caller: Caller, job_id: UUID, *, user_id: str | None) -> Cancelled:
@@ -196,7 +196,7 @@ class JobService:
     async def cancel_many(self, caller: Caller, job_ids: Sequence[UUID], *, user_id: str | None) -> list[Cancelled]:
         """Stop jobs and return what became of each, in the order of `job_ids`."""
         async with self._database.reads() as session:
-            visible = await JobRepository(session, caller.tenant).list_ids(job_ids, _user_of(caller, user_id))
+            visible = await JobRepository(session, caller.tenant).list_ids(job_ids, caller.acting_for(user_id))
         before = await request_cancel(self._database, sorted(visible)) if visible else {}
         for job_id, status in before.items():
             if status is JobStatus.PROCESSING:
@@ -211,24 +211,17 @@ class JobService:
         await self._endings.close()
 
     async def _write(self, job: NewJob) -> Accepted:
+        if self._writer.is_full:
+            rows, _ = self._writer.waiting
+            raise DatabaseAwayError(
+                f"The database is behind: {rows} submits wait to be written. This one was not accepted; send it again."
+            )
         try:
             return await self._writer.write(job, size_bytes=len(job.values["input_data"]))
         except DATABASE_ERRORS as error:
             if is_connection_error(error):
                 raise DatabaseAwayError from error
             raise
-
-    def _bundle_values(self, workflow: PreparedWorkflow) -> dict[str, Any] | None:
-        """Return the bundle to write with the job, or None when this process has written it before."""
-        if workflow.bundle_hash in self._stored_bundles:
-            return None
-        return {
-            "hash": workflow.bundle_hash,
-            "workflow_name": workflow.name,
-            "workflow_version": workflow.version,
-            "content": workflow.content,
-            "created_at": now(),
-        }
 
     def _idempotency(
         self, caller: Caller, request: JobCreate, key: str | None, answer: JobAccepted
@@ -248,9 +241,6 @@ class JobService:
         if key is None:
             return None
         return await find_key(self._database, caller.tenant_id, SUBMIT_ROUTE, key, valid_since=self._keys_valid_since())
-
-    def _keys_valid_since(self) -> datetime:
-        return now() - timedelta(hours=self._idempotency_hours)
 
 
 def _refuse_later_features(request: JobCreate) -> None:
@@ -291,15 +281,6 @@ def _first_answer(caller: Caller, request: JobCreate, earlier: Accepted | Earlie
     return Submitted(JobAccepted.model_validate_json(earlier.answer or "{}"), is_repeated=True)
 
 
-def _user_of(caller: Caller, user_id: str | None) -> str | None:
-    """Return whose jobs are meant: the user that the key is bound to, or the one that a service names."""
-    if caller.user_id is None:
-        return user_id
-    if user_id not in (None, caller.user_id):
-        raise ForbiddenError(f"This key is bound to the user {caller.user_id}; it cannot act for another.")
-    return caller.user_id
-
-
 def _column_values(
     caller: Caller, request: JobCreate, workflow: PreparedWorkflow, user_id: str | None
 ) -> dict[str, Any]:
@@ -326,6 +307,17 @@ def _column_values(
         "queued_at": moment,
         "created_at": moment,
         "updated_at": moment,
+    }
+
+
+def bundle_values(workflow: PreparedWorkflow) -> dict[str, Any]:
+    """Return the row of the bundle that a job of `workflow` keeps."""
+    return {
+        "hash": workflow.bundle_hash,
+        "workflow_name": workflow.name,
+        "workflow_version": workflow.version,
+        "content": workflow.content,
+        "created_at": now(),
     }
 
 

@@ -27,7 +27,8 @@ class JobStatus(StrEnum):
 
     @property
     def is_final(self) -> bool:
-        return not LEGAL_MOVES[self]
+        """Whether a run has ended in it. A retry that a user asks for begins the job anew."""
+        return self in FINAL_STATUSES
 
 
 LEGAL_MOVES: dict[JobStatus, frozenset[JobStatus]] = {
@@ -38,10 +39,11 @@ LEGAL_MOVES: dict[JobStatus, frozenset[JobStatus]] = {
     ),
     JobStatus.WAITING: frozenset({JobStatus.QUEUED, JobStatus.FAILED, JobStatus.CANCELLED}),
     JobStatus.COMPLETED: frozenset(),
-    JobStatus.FAILED: frozenset(),
-    JobStatus.CANCELLED: frozenset(),
+    JobStatus.FAILED: frozenset({JobStatus.QUEUED}),  # by a retry alone
+    JobStatus.CANCELLED: frozenset({JobStatus.QUEUED}),  # by a retry alone
 }
-FINAL_STATUSES = frozenset(status for status in JobStatus if status.is_final)
+FINAL_STATUSES = frozenset({JobStatus.COMPLETED, JobStatus.FAILED, JobStatus.CANCELLED})
+RETRYABLE_STATUSES = frozenset({JobStatus.FAILED, JobStatus.CANCELLED})
 
 
 def ensure_legal(source: JobStatus, target: JobStatus) -> None:
@@ -49,3 +51,10 @@ def ensure_legal(source: JobStatus, target: JobStatus) -> None:
     if target not in LEGAL_MOVES[source]:
         allowed = ", ".join(sorted(LEGAL_MOVES[source])) or "nothing: it has ended"
         raise IllegalMoveError(f"A job that is {source} cannot become {target}; it may become {allowed}.")
+
+
+def ensure_retryable(source: JobStatus) -> None:
+    """Return when a user may have a job in `source` tried again. Raises: IllegalMoveError."""
+    if source not in RETRYABLE_STATUSES:
+        allowed = " or ".join(sorted(RETRYABLE_STATUSES))
+        raise IllegalMoveError(f"The job is {source}; one that is {allowed} can be tried again.")

@@ -14,6 +14,7 @@ from callboard.core.cache_table import delete_expired_answers
 from callboard.core.clock import now
 from callboard.core.database import DATABASE_ERRORS, Database
 from callboard.core.ids import WorkerId
+from callboard.jobs.housekeeping import HousekeepingService
 from callboard.jobs.leases import WorkerLease
 from callboard.jobs.process_identity import is_gone
 from callboard.jobs.repository.housekeeping import (
@@ -49,6 +50,7 @@ class Sweeper:
         lease: WorkerLease,
         lease_seconds: float,
         idempotency_hours: int,
+        housekeeping: HousekeepingService,
         ring: Callable[[], None],
     ) -> None:
         self._database = database
@@ -56,6 +58,7 @@ class Sweeper:
         self._lease = lease
         self._lease_seconds = lease_seconds
         self._idempotency_hours = idempotency_hours
+        self._housekeeping = housekeeping
         self._ring = ring
         self._sweep_seconds = min(MAX_SWEEP_SECONDS, lease_seconds / SWEEPS_PER_LEASE)
         self._watched_since: float | None = None
@@ -127,9 +130,10 @@ class Sweeper:
         await self._lease.register_again()
 
     async def clean_up(self) -> None:
-        """Delete what nothing reads any more: used-up idempotency keys, rows of workers that left, old answers."""
+        """Delete what nothing reads any more, fail what got no further, delete what ended long ago."""
         await delete_old_rows(self._database, keys_before=now() - timedelta(hours=self._idempotency_hours))
         await delete_expired_answers(self._database, before=now())
+        await self._housekeeping.run_due(lambda: not self._stopping.is_set())
 
     def _has_watched_a_lease(self) -> bool:
         """Whether the database has answered us for one full lease without a gap."""

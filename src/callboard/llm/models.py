@@ -46,4 +46,11 @@ class ProviderUsage(Base):
         sa.Index("idx_provider_usage_provider", "provider"),
         sa.Index("idx_provider_usage_model", "model"),
         sa.Index("idx_provider_usage_created_at", "created_at"),
+        sa.Index(
+            "idx_provider_usage_user_id",
+            "tenant_id",
+            "user_id",
+            postgresql_where=sa.text("user_id IS NOT NULL"),
+            sqlite_where=sa.text("user_id IS NOT NULL"),
+        ),
     )

@@ -33,6 +33,12 @@ class OutboxMessage(Base):
             postgresql_where=sa.text("consumed_at IS NULL"),
             sqlite_where=sa.text("consumed_at IS NULL"),
         ),
+        sa.Index(
+            "ix_outbox_consumed",
+            "consumed_at",
+            postgresql_where=sa.text("consumed_at IS NOT NULL"),
+            sqlite_where=sa.text("consumed_at IS NOT NULL"),
+        ),
     )
 
 

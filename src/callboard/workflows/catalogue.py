@@ -8,15 +8,13 @@ import os
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import Any
 
 from callboard.workflows.bundles import Bundle
 from callboard.workflows.errors import InvalidWorkflowError, WorkflowNotFoundError
-from callboard.workflows.files import BrokenWorkflow, LoadedWorkflow, WorkflowFileReader, json_files_in
+from callboard.workflows.files import BrokenWorkflow, LoadedWorkflow, WorkflowFileReader
 from callboard.workflows.findings import WorkflowFinding
-from callboard.workflows.json_files import read_json_file
-
-_Stamp: TypeAlias = tuple[int, int, int]  # mtime_ns, size, inode
+from callboard.workflows.json_files import FileStamp, read_json_file, stamp_of, stamped_files_in
 
 LOOK_SECONDS = 0.5  # a burst of submits looks at the folders once
 
@@ -36,8 +34,8 @@ class WorkflowCatalogue:
         self._reader = reader
         self._look_seconds, self._monotonic = look_seconds, monotonic
         self._looked_at = float("-inf")
-        self._shared_stamps: Mapping[Path, _Stamp] = {}
-        self._stamps: dict[Path, _Stamp] = {}
+        self._shared_stamps: Mapping[Path, FileStamp] = {}
+        self._stamps: dict[Path, FileStamp] = {}
         self._files: dict[Path, LoadedWorkflow | BrokenWorkflow] = {}
         self._loaded: dict[str, LoadedWorkflow] = {}
         self._broken: list[BrokenWorkflow] = []
@@ -82,11 +80,13 @@ class WorkflowCatalogue:
             return
         self._looked_at = now
         shared = {path: stamp for folder in self._reader.shared_folders for path, stamp in _stamps_below(folder)}
-        stamps = dict(_stamps_in(self._definitions_dir))
+        stamps = dict(stamped_files_in(self._definitions_dir))
         if shared != self._shared_stamps:
             self._stamps = {}  # any workflow may use what changed
         elif stamps == self._stamps:
             return
+        else:  # so may any that runs others
+            self._stamps = {path: stamp for path, stamp in self._stamps.items() if not self._files[path].uses_others}
         self._files = {
             path: self._files[path] if self._stamps.get(path) == stamp else self._reader.read(path)
             for path, stamp in sorted(stamps.items())
@@ -119,25 +119,12 @@ def _double(each: LoadedWorkflow, same: Sequence[LoadedWorkflow]) -> BrokenWorkf
     return BrokenWorkflow(name=each.name, path=each.path, findings=(*placed, *each.warnings))
 
 
-def _stamps_in(folder: Path) -> Iterator[tuple[Path, _Stamp]]:
-    """Yield the workflow files that stand in `folder` itself; none, when there is no such folder."""
-    for path in json_files_in(folder):
-        try:
-            yield path, _stamp(path.stat())
-        except OSError:  # gone since it was listed
-            continue
-
-
-def _stamps_below(folder: Path) -> Iterator[tuple[Path, _Stamp]]:
+def _stamps_below(folder: Path) -> Iterator[tuple[Path, FileStamp]]:
     """Yield all files below `folder`."""
     for parent, _, names in os.walk(folder):
         for name in names:
             path = Path(parent, name)
             try:
-                yield path, _stamp(path.stat())
+                yield path, stamp_of(path.stat())
             except OSError:  # a link to nothing, or gone by now
                 continue
-
-
-def _stamp(status: os.stat_result) -> _Stamp:
-    return status.st_mtime_ns, status.st_size, status.st_ino

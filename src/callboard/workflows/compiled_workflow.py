@@ -8,8 +8,10 @@ from callboard.core.json_values import JsonValue
 from callboard.workflows.definition import WorkflowDefinition
 from callboard.workflows.findings import WorkflowFinding
 from callboard.workflows.json_schemas import JsonSchema
-from callboard.workflows.references import Template
-from callboard.workflows.steps.base import CompiledStep
+from callboard.workflows.references import Scope, Template
+from callboard.workflows.steps.base import CompiledStep, StepSequence
+
+MAX_NESTED_WORKFLOWS = 10  # below a workflow, by `workflow` steps
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -32,6 +34,11 @@ class CompiledWorkflow:
         return self.definition.context
 
     @property
+    def sequence(self) -> StepSequence:
+        """Its steps as those of the step that runs it as a part of another workflow."""
+        return StepSequence(self.steps, is_apart=True)
+
+    @property
     def timeout_seconds(self) -> float:
         return self.definition.timeout_seconds
 
@@ -49,3 +56,11 @@ class CompiledWorkflow:
         if not isinstance(value, dict) or self.input_defaults.keys() <= value.keys():
             return value
         return {**self.input_defaults, **value}
+
+    def result(self, scope: Scope, last_output: JsonValue) -> dict[str, JsonValue]:
+        """Return what a run gives, always an object: the file's `outputs` in `scope`, or what its last step gave.
+
+        Raises: UnresolvedReferenceError.
+        """
+        value = last_output if self.outputs is None else self.outputs.render(scope)
+        return value if isinstance(value, dict) else {"value": value}

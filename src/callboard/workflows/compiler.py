@@ -4,13 +4,13 @@ Called by submit (to refuse a bad file), by `jobs/runner.py` (once per bundle an
 catalogue's check. It knows no step kind: kinds come from a `StepRegistry` and use a `StepCompiler`.
 """
 
-from collections.abc import Collection, Mapping, Sequence
-from dataclasses import replace
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from callboard.core.json_values import JsonValue
 from callboard.workflows.bundles import Bundle
-from callboard.workflows.compiled_workflow import CompiledWorkflow
+from callboard.workflows.compiled_workflow import MAX_NESTED_WORKFLOWS, CompiledWorkflow
 from callboard.workflows.definition import (
     DEFAULT_RUN_SECONDS,
     RESERVED_CONTEXT,
@@ -21,7 +21,7 @@ from callboard.workflows.definition import (
     ids_in,
     read_definition,
 )
-from callboard.workflows.errors import InvalidWorkflowError, NotCompilableError
+from callboard.workflows.errors import InvalidWorkflowError, NotCompilableError, UnusableWorkflowError
 from callboard.workflows.findings import Severity, WorkflowFinding, pointer_of, without_repetition
 from callboard.workflows.json_schemas import InvalidSchemaError, JsonSchema, find_schema_doubts
 from callboard.workflows.prompts import (
@@ -53,16 +53,31 @@ def compile_workflow(
 
     Raises: InvalidWorkflowError, with every error and warning at once.
     """
-    return _FileCompiler(bundle, registry, prompts or BundlePrompts(bundle.prompts)).compile()
+    source = prompts or BundlePrompts(bundle.prompts)
+    return _FileCompiler(bundle, registry, source, _Others(bundle.workflows)).compile()
+
+
+@dataclass(frozen=True, slots=True)
+class _Others:
+    """The workflows that steps run, each compiled once. `chain` are those around the file that is compiled."""
+
+    bundles: Mapping[str, Bundle]
+    compiled: dict[str, CompiledWorkflow] = field(default_factory=dict)
+    chain: tuple[str, ...] = ()
+
+    def inside(self, name: str) -> "_Others":
+        """Return the same for a file that the workflow `name` runs."""
+        return replace(self, chain=(*self.chain, name))
 
 
 class _FileCompiler:
     """Compiles one file, from top to bottom, and gathers what is wrong."""
 
-    def __init__(self, bundle: Bundle, registry: StepRegistry, prompts: PromptSource) -> None:
+    def __init__(self, bundle: Bundle, registry: StepRegistry, prompts: PromptSource, others: _Others) -> None:
         self.bundle = bundle
         self.registry = registry
         self.prompts = prompts
+        self._others = others.inside(str(bundle.definition.get("name")))
         self.findings: list[WorkflowFinding] = []
         self.default_error_mode = ErrorMode.FAIL
         self.run_seconds = float(DEFAULT_RUN_SECONDS)
@@ -104,8 +119,9 @@ class _FileCompiler:
         outputs = None
         if definition.has_outputs:
             self._outlets.has_outputs = True
+            where = "outputs" if len(self._others.chain) == 1 else f'outputs of the workflow "{definition.name}"'
             outputs = self.template(
-                definition.outputs, "/outputs", place=self._steps.end(), where="outputs", is_likely=True
+                definition.outputs, "/outputs", place=self._steps.end(), where=where, is_likely=True
             )
         return CompiledWorkflow(
             definition=definition,
@@ -156,6 +172,26 @@ class _FileCompiler:
         self.findings += read.findings
         self._steps.add_unreadable(read.unreadable_ids)
         return read.steps
+
+    def workflow(self, name: str, *, step_id: str) -> CompiledWorkflow:
+        """Return the workflow `name`, which the step `step_id` runs. Raises: UnusableWorkflowError."""
+        others = self._others
+        if name in others.chain:
+            raise UnusableWorkflowError.recursion([*others.chain[others.chain.index(name) :], name])
+        if name not in others.bundles:
+            raise UnusableWorkflowError.unknown(name, known=others.bundles)
+        if len(others.chain) > MAX_NESTED_WORKFLOWS:
+            raise UnusableWorkflowError.too_deep([*others.chain, name], limit=MAX_NESTED_WORKFLOWS)
+        if name not in others.compiled:
+            bundle = others.bundles[name]
+            inner = _FileCompiler(bundle, self.registry, BundlePrompts(bundle.prompts), others)
+            try:
+                others.compiled[name] = inner.compile()
+            except InvalidWorkflowError as error:
+                raise UnusableWorkflowError(error.message, code="broken_workflow") from error
+        compiled = others.compiled[name]
+        self._steps.add_apart(_ids_of(compiled.steps), step_id)
+        return compiled
 
     def template(
         self,
@@ -224,6 +260,15 @@ class _FileCompiler:
 def _place_in_file(finding: WorkflowFinding) -> list[tuple[int, str]]:
     """Return a key that sorts findings by their pointers, `/steps/2` before `/steps/10`."""
     return [(int(part), "") if part.isdigit() else (-1, part) for part in finding.pointer.split("/")]
+
+
+def _ids_of(steps: Sequence[CompiledStep]) -> Iterator[str]:
+    """Yield the ids of a file's steps, but of none in a workflow that they run."""
+    for step in steps:
+        yield step.id
+        for sequence in step.sequences:
+            if not sequence.is_apart:
+                yield from _ids_of(sequence.steps)
 
 
 def _defaults_of(schema: Mapping[str, Any]) -> dict[str, JsonValue]:

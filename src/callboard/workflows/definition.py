@@ -33,7 +33,6 @@ from callboard.workflows.short_forms import Moves, Place, describe_kind, fold_st
 DEFAULT_RUN_SECONDS = 600
 DEFAULT_CALL_SECONDS = 120
 RESERVED_CONTEXT = frozenset({"job_id", "workflow", "user_id", "started_at"})  # the engine fills these in
-PLANNED_STEP_TYPES = frozenset({"workflow"})  # in the format, not built yet
 
 NAME_PATTERN = r"^[a-z][a-z0-9_-]{0,99}$"
 STEP_ID_PATTERN = r"^[A-Za-z0-9_-]{1,50}$"
@@ -389,9 +388,6 @@ def _schema_of_inputs(inputs: JsonValue, findings: list[WorkflowFinding]) -> dic
 
 def _check_support(step: StepDefinition, moved: Moves) -> list[WorkflowFinding]:
     findings: list[WorkflowFinding] = []
-    if step.type in PLANNED_STEP_TYPES:
-        message = f'Steps of the type "{step.type}" are not supported yet.'
-        findings.append(_not_yet(pointer_of("type", base=step.pointer), message))
     if step.error_mode is ErrorMode.DEFAULT and not step.has_default_value:
         message = 'error_mode "default" needs a default_value on the step (null is one).'
         findings.append(

@@ -100,7 +100,8 @@ class _Frame:
     """What a sequence of steps sees, and where its results go. `scope.steps` is `views`.
 
     Branches share the frame's dictionary with what stands around them (ids are unique in a file, and the
-    compiler refuses references to siblings); each item of a loop has a copy of its own.
+    compiler refuses references to siblings); each item of a loop has a copy of its own, and a workflow inside
+    this one begins with an empty one.
     """
 
     scope: Scope
@@ -165,14 +166,11 @@ class _Run:
 
     def outputs(self, workflow: CompiledWorkflow, scope: Scope, last: StepView) -> JsonValue:
         """Return the result of the run: the file's `outputs`, or what the last step gave."""
-        value = last.output
-        if workflow.outputs is not None:
-            try:
-                value = workflow.outputs.render(scope)
-            except StepError as error:
-                message = f'Workflow "{self.workflow_name}", outputs: {error.message}'
-                raise RunFailedError(_error_json(error, message, step_id=None)) from error
-        return value if isinstance(value, dict) else {"value": value}
+        try:
+            return workflow.result(scope, last.output)
+        except StepError as error:
+            message = f'Workflow "{self.workflow_name}", outputs: {error.message}'
+            raise RunFailedError(_error_json(error, message, step_id=None)) from error
 
     async def step(
         self,
@@ -187,7 +185,7 @@ class _Run:
         recorded = self.find(path)
         if recorded is not None:
             return await self._replay(step, path, frame, recorded)
-        self.checkpointer.ensure_running()
+        await self.checkpointer.may_begin()
         self.checkpointer.note_started(path, step.type, before)
         instance = _Instance(step=step, path=path, frame=frame, started_at=self.now(), progress=after)
         return await self._perform(instance)
@@ -346,7 +344,7 @@ class _Run:
 
     async def _replay_children(self, step: CompiledStep, path: str, frame: _Frame) -> None:
         for sequence in step.sequences:
-            if sequence.is_loop:
+            if sequence.is_closed:
                 continue
             for child in sequence.steps:
                 child_path = sequence.prefix(path) + child.id
@@ -396,6 +394,14 @@ class _Children:
         scope = replace(frame.scope, steps=views, locals={**frame.scope.locals, **names})
         prefix = sequence.prefix(self._instance.path, index)
         return await self._walk(sequence, prefix, replace(frame, scope=scope, views=views))
+
+    async def run_apart(
+        self, sequence: StepSequence, *, input_data: JsonValue, context: Mapping[str, JsonValue]
+    ) -> tuple[Scope, list[StepView]]:
+        views: dict[str, StepView] = {}
+        scope = Scope(input=input_data, context=context, steps=views)
+        frame = replace(self._inner_frame(), scope=scope, views=views)
+        return scope, await self._walk(sequence, sequence.prefix(self._instance.path), frame)
 
     async def _walk(self, sequence: StepSequence, prefix: str, frame: _Frame) -> list[StepView]:
         return [await self._run.step(step, prefix + step.id, frame) for step in sequence.steps]

@@ -68,6 +68,30 @@ class NotCompilableError(ValueError):
             self.code = code
 
 
+class UnusableWorkflowError(NotCompilableError):
+    """The workflow that a step names cannot be run by it."""
+
+    code = "unknown_workflow"
+
+    @classmethod
+    def unknown(cls, name: str, *, known: Iterable[str]) -> "UnusableWorkflowError":
+        """Return the error that there is no workflow `name`, with the nearest of `known`."""
+        hint = suggest(name, known, what="Known workflows:")
+        return cls(f'There is no workflow "{name[:100]}".{hint}')
+
+    @classmethod
+    def recursion(cls, chain: Sequence[str]) -> "UnusableWorkflowError":
+        """Return the error that the first of `chain` would run itself; it is the last, too."""
+        message = f"A workflow cannot run itself, nor through others: {' -> '.join(chain)}."
+        return cls(message, code="workflow_recursion")
+
+    @classmethod
+    def too_deep(cls, chain: Sequence[str], *, limit: int) -> "UnusableWorkflowError":
+        """Return the error that `chain` leads further down than `limit`."""
+        message = f"Workflows run others at most {limit} deep, and this goes on: {' -> '.join(chain)}."
+        return cls(message, code="workflow_too_deep")
+
+
 class InvalidReferenceError(NotCompilableError):
     """A `${...}` that cannot be read."""
 

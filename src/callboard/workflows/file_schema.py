@@ -10,7 +10,7 @@ from typing import Annotated, Any, TypeAlias, get_args
 
 from pydantic import AliasChoices, BaseModel, BeforeValidator
 
-from callboard.workflows.definition import WorkflowDefinition
+from callboard.workflows.definition import StepDefinition, WorkflowDefinition
 from callboard.workflows.short_forms import CONTAINER_KEYS
 from callboard.workflows.steps.base import STEPS_MARK
 from callboard.workflows.steps.registry import StepRegistry
@@ -30,6 +30,7 @@ _TYPE_HELP = {
     "parallel": "Branches side by side, or a loop over a list.",
     "approval": "A person's answer, however long it takes.",
     "wait": "A time, or a signal from outside.",
+    "workflow": "Another workflow of the same folder, run in the place of the step.",
 }
 
 
@@ -171,7 +172,7 @@ def _rules_for(kind: str, config: Schema, own: frozenset[str], of_steps: Schema)
 
     `of_steps` are the fields that every step may have, and that some types take as their own.
     """
-    others = frozenset().union(*CONTAINER_KEYS.values()) - own - of_steps.keys()
+    others = frozenset().union(*CONTAINER_KEYS.values()) - own - StepDefinition.model_fields.keys()
     properties: Schema = {"config": _ref(f"{kind}_config")}
     properties |= {name: config["properties"][name] for name in sorted(own)}
     if own & of_steps.keys():

@@ -1,21 +1,27 @@
 """JSON as people write it into files: read with all that is wrong with it, each at its line and column.
 
-Called by `files.py` for workflow files and for the Markdown schemas that they name.
+Called by `files.py` for workflow files and for the Markdown schemas that they name. Which files of a folder are
+read at all is said here, too.
 """
 
-from collections.abc import Iterable
+import os
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 import orjson
 
 from callboard.core.json_values import JsonValue, locate_unstorable
-from callboard.workflows.findings import WorkflowFinding
+from callboard.workflows.findings import WorkflowFinding, pointer_of
 from callboard.workflows.json_faults import find_json_faults
 from callboard.workflows.source_positions import Lines, SourceText
 
+FileStamp: TypeAlias = tuple[int, int, int]  # mtime_ns, size, inode
+
 MAX_FILE_BYTES = 5_000_000
+TEST_SUFFIX = ".test.json"
+SIDE_SUFFIXES = (TEST_SUFFIX, ".replay.json")  # recorded tests and their answers stand beside workflows
 
 _UTF8_MARK = b"\xef\xbb\xbf"
 _UTF16_MARKS = (b"\xff\xfe", b"\xfe\xff")
@@ -78,6 +84,44 @@ def read_json_bytes(data: bytes, what: str) -> JsonFile:
         return JsonFile(None, (refused if is_deep else _placed(refused, source),))
     source = SourceText(text)
     return JsonFile(value, tuple(_silent_faults(source)), source)
+
+
+def json_files_in(folder: Path) -> Iterator[Path]:
+    """Yield the JSON files of `folder` itself, but no recorded tests and answers; none, when there is no folder."""
+    try:
+        with os.scandir(folder) as entries:
+            for entry in entries:
+                is_definition = entry.name.endswith(".json") and not entry.name.endswith(SIDE_SUFFIXES)
+                if is_definition and not entry.name.startswith(".") and entry.is_file():
+                    yield Path(entry.path)
+    except OSError:  # the folder or a file went away while we looked: the next look sees what is left
+        return
+
+
+def stamped_files_in(folder: Path) -> Iterator[tuple[Path, FileStamp]]:
+    """Yield the files of `json_files_in`, each with what changes when it does."""
+    for path in json_files_in(folder):
+        try:
+            yield path, stamp_of(path.stat())
+        except OSError:  # gone since it was listed
+            continue
+
+
+def stamp_of(status: os.stat_result) -> FileStamp:
+    """Return what changes when a file does."""
+    return status.st_mtime_ns, status.st_size, status.st_ino
+
+
+def objects_in(value: JsonValue) -> Iterator[tuple[str, dict[str, JsonValue]]]:
+    """Yield every object in `value` with its pointer, in the order of the text."""
+    stack: list[tuple[str, JsonValue]] = [("", value)]
+    while stack:
+        pointer, item = stack.pop()
+        if isinstance(item, dict):
+            yield pointer, item
+            stack.extend((pointer_of(key, base=pointer), child) for key, child in reversed(item.items()))
+        elif isinstance(item, list):
+            stack.extend((pointer_of(index, base=pointer), child) for index, child in reversed(list(enumerate(item))))
 
 
 def _refused(message: str) -> JsonFile:

@@ -90,6 +90,9 @@ class MemoryCheckpointer:
         await self._sleep(seconds_of(wait, clock.now()))
         return WaitEnd(ended_at=clock.now(), is_timed_out=True)
 
+    async def may_begin(self) -> None:
+        self.ensure_running()
+
     def ensure_running(self) -> None:
         """A run in memory goes on until it ends."""
 

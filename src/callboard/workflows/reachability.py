@@ -3,7 +3,7 @@
 Called by the compiler, which adds steps as it comes by them, and by `reference_checks.py` for the verdict.
 """
 
-from collections.abc import Collection
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from itertools import islice
 
@@ -38,6 +38,7 @@ class StepMap:
     def __init__(self) -> None:
         self._places: dict[str, Place] = {}
         self._unreadable_ids: set[str] = set()
+        self._apart: dict[str, str] = {}
 
     def __contains__(self, step_id: str) -> bool:
         return step_id in self._places
@@ -52,6 +53,11 @@ class StepMap:
         """Note steps that are there but cannot be read, so that references to them are no mistakes as well."""
         self._unreadable_ids.update(step_ids)
 
+    def add_apart(self, step_ids: Iterable[str], container: str) -> None:
+        """Note the steps of the workflow that `container` runs: nothing here can read them, and why is told."""
+        for step_id in step_ids:
+            self._apart.setdefault(step_id, container)
+
     def end(self) -> Place:
         """Return the place behind all steps: that of the file's outputs."""
         return Place("", len(self._places))
@@ -63,6 +69,11 @@ class StepMap:
         if target is None:
             if step_id in self._unreadable_ids:
                 return None
+            if (container := self._apart.get(step_id)) is not None:
+                return "step_not_reachable", (
+                    f'"{step_id}" is a step of the workflow that "{container}" runs; read what that gives: '
+                    f"${{steps.{container}.output}}."
+                )
             earlier = (name for name, place in self._places.items() if place.order < reader.order)
             hint = suggest(step_id, islice(earlier, MAX_STEPS_COMPARED), what="Steps before it:")
             return "unknown_step", f'there is no step "{step_id}".{hint}'

@@ -16,8 +16,8 @@ from pydantic import BaseModel, ConfigDict, Discriminator, Field, Tag, Validatio
 from callboard.core.json_values import JsonValue
 from callboard.core.playback import Match
 from callboard.workflows.expectations import check_matchers
-from callboard.workflows.files import TEST_SUFFIX
 from callboard.workflows.findings import WorkflowFinding, pointer_of
+from callboard.workflows.json_files import TEST_SUFFIX
 from callboard.workflows.shape_faults import findings_of
 from callboard.workflows.source_positions import SourceText
 

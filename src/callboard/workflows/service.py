@@ -72,7 +72,7 @@ class WorkflowService:
         self._catalogue = catalogue
         self._registry = registry
         self._defaults_for = defaults_for
-        self._prepared: dict[str, tuple[LoadedWorkflow, Mapping[str, Any], PreparedWorkflow]] = {}
+        self._prepared: dict[str, tuple[LoadedWorkflow, Mapping[str, Mapping[str, Any]], PreparedWorkflow]] = {}
 
     @cached_property
     def file_schema(self) -> Mapping[str, Any]:
@@ -85,16 +85,33 @@ class WorkflowService:
         Raises: WorkflowNotFoundError, with the nearest name; InvalidWorkflowError, when its file is broken.
         """
         loaded = self._catalogue.get(name)
-        defaults = self._defaults_for(name)
+        defaults = self._defaults_of(loaded)
         kept = self._prepared.get(name)
         if kept is not None and kept[0] is loaded and kept[1] == defaults:
             return kept[2]
-        bundle = loaded.bundle(defaults)
-        prepared = PreparedWorkflow(
-            compile_workflow(bundle, self._registry), bundle.content_hash, bundle.to_json(), str(defaults["provider"])
-        )
+        prepared = self._prepare(loaded, defaults)
         self._prepared[name] = (loaded, defaults, prepared)
         return prepared
+
+    def _defaults_of(self, loaded: LoadedWorkflow) -> dict[str, Mapping[str, Any]]:
+        """Return the defaults of a workflow and of those that it runs, by name."""
+        return {name: self._defaults_for(name) for name in (loaded.name, *loaded.workflows)}
+
+    def _prepare(self, loaded: LoadedWorkflow, defaults: Mapping[str, Mapping[str, Any]]) -> PreparedWorkflow:
+        own = defaults[loaded.name]
+        bundle = loaded.bundle(own, defaults.__getitem__)
+        compiled = compile_workflow(bundle, self._registry)
+        return PreparedWorkflow(compiled, bundle.content_hash, bundle.to_json(), str(own["provider"]))
+
+    async def prepare_definition(self, raw: Mapping[str, Any]) -> PreparedWorkflow:
+        """Return the definition `raw`, which came in a request, with all that a run of it will read.
+
+        Raises: InvalidWorkflowError, with every finding; DryRunTooSlowError.
+        """
+        read = await self.dry_runs.read_definition(dict(raw))
+        if isinstance(read, BrokenWorkflow):
+            raise InvalidWorkflowError(read.findings, name=read.name)
+        return self._prepare(read, self._defaults_of(read))
 
     async def rehearse(self, name: str, input_data: JsonValue, *, tenant_id: str) -> Rehearsal:
         """Return what a run of `name` would do, or what is wrong with its file.
@@ -142,6 +159,13 @@ class BundleStore:
         self._kept: OrderedDict[str, CompiledWorkflow] = OrderedDict()
         self._loading: dict[str, asyncio.Task[CompiledWorkflow]] = {}
 
+    async def read(self, bundle_hash: str) -> str:
+        """Return a stored bundle as JSON text. Raises: MissingBundleError."""
+        content = await find_bundle(self._database, bundle_hash)
+        if content is None:
+            raise MissingBundleError(f"The bundle {bundle_hash} that this job was submitted with is gone.")
+        return content
+
     async def load(self, bundle_hash: str) -> CompiledWorkflow:
         """Return the workflow of the bundle `bundle_hash`.
 
@@ -158,10 +182,8 @@ class BundleStore:
         return await asyncio.shield(loading)  # a run that is cancelled leaves it to the others
 
     async def _load(self, bundle_hash: str) -> CompiledWorkflow:
-        content = await find_bundle(self._database, bundle_hash)
-        if content is None:
-            raise MissingBundleError(f"The bundle {bundle_hash} that this job was submitted with is gone.")
-        compiled = self._kept[bundle_hash] = compile_workflow(Bundle.from_json(content), self._registry)
+        bundle = Bundle.from_json(await self.read(bundle_hash))
+        compiled = self._kept[bundle_hash] = compile_workflow(bundle, self._registry)
         if len(self._kept) > KEPT_BUNDLES:
             self._kept.popitem(last=False)
         return compiled

@@ -25,6 +25,7 @@ CONTAINER_KEYS: Mapping[str, frozenset[str]] = {
     "parallel": frozenset({"steps", "branches", "for_each", "as", "max_concurrency", "fail_fast"}),
     "approval": frozenset({"timeout_seconds"}),
     "wait": frozenset({"timeout_seconds"}),
+    "workflow": frozenset({"workflow", "input"}),
 }
 _STEP_FIELDS_IN_CONFIG = {"error_mode": "error_mode", "default_value": "default_value", "timeout": "timeout_seconds"}
 _RETRY_NAMES = {

@@ -13,9 +13,9 @@ from pydantic import BaseModel, ValidationError
 from callboard.core.errors import UnprocessableError
 from callboard.core.json_values import JsonValue
 from callboard.workflows.bundles import Bundle
+from callboard.workflows.compiled_workflow import CompiledWorkflow
 from callboard.workflows.conditions import Condition, ConditionText, Expression, compile_condition, compile_expression
 from callboard.workflows.definition import (
-    PLANNED_STEP_TYPES,
     ErrorMode,
     ReadSteps,
     RetryPolicy,
@@ -23,7 +23,7 @@ from callboard.workflows.definition import (
     read_step,
     read_steps,
 )
-from callboard.workflows.errors import InvalidConditionError, InvalidPromptError
+from callboard.workflows.errors import InvalidConditionError, InvalidPromptError, UnusableWorkflowError
 from callboard.workflows.findings import WorkflowFinding, pointer_of
 from callboard.workflows.prompts import (
     Prompt,
@@ -85,6 +85,9 @@ class FileCompiler(Protocol):
     def take(self, read: ReadSteps) -> tuple[StepDefinition, ...]:
         """Return the steps of `read` and note what is wrong with the others."""
 
+    def workflow(self, name: str, *, step_id: str) -> CompiledWorkflow:
+        """Return the workflow `name`, which a step runs. Raises: UnusableWorkflowError."""
+
     def template(
         self,
         value: JsonValue,
@@ -128,6 +131,7 @@ class OneStepCompiler:
         self._definition = definition
         self._place = place
         self._sequences: list[StepSequence] = []
+        self._budget_usd: float | None = None
         self._reads: list[Reference] = []
         self._told: set[str] = set()  # places of faults in sequences, which the config's model refuses again
 
@@ -140,8 +144,7 @@ class OneStepCompiler:
             kind = self._file.registry.get(definition.type)
             body = kind.compile(self)
         except UnprocessableError as error:
-            if definition.type not in PLANNED_STEP_TYPES:  # of those the definition has told already
-                self._file.report(pointer_of("type", base=definition.pointer), error.message, code=error.code)
+            self._file.report(pointer_of("type", base=definition.pointer), error.message, code=error.code)
             self._file.skip(self._definition)
             return None
         except _StepRefusedError:
@@ -177,6 +180,7 @@ class OneStepCompiler:
             timeout_seconds=definition.timeout_seconds,
             aliases=definition.outputs,
             sequences=tuple(self._sequences),
+            budget_usd=self._budget_usd,
         )
 
     def _doubt_aliases(self, body: StepBody) -> None:
@@ -358,6 +362,15 @@ class OneStepCompiler:
         sequence = StepSequence(steps, branch=branch, is_loop=is_loop)
         self._sequences.append(sequence)
         return sequence
+
+    def workflow(self, name: str, *place: str | int) -> CompiledWorkflow:
+        try:
+            workflow = self._file.workflow(name, step_id=self._definition.id)
+        except UnusableWorkflowError as error:
+            self.refuse(error.message, *place, code=error.code)
+        self._sequences.append(workflow.sequence)
+        self._budget_usd = workflow.definition.budget_usd
+        return workflow
 
     def _doubt_loop_names(self, names: Collection[str]) -> None:
         for name in sorted(self._place.names.intersection(names) - {"index"}):

@@ -49,7 +49,7 @@ def fill_in_what_did_not_run(step: CompiledStep, views: dict[str, StepView], vie
 
 def _reachable_ids(step: CompiledStep) -> Iterator[str]:
     for sequence in step.sequences:
-        if not sequence.is_loop:
+        if not sequence.is_closed:
             for child in sequence.steps:
                 yield child.id
                 yield from _reachable_ids(child)

@@ -1,6 +1,8 @@
 """Migrations: up, down and up again on both databases, together with others, and equal to the models."""
 
 import asyncio
+import json
+import os
 import subprocess
 import sys
 from collections.abc import AsyncIterator, Iterator
@@ -21,6 +23,9 @@ import callboard.webhooks.models
 import callboard.workflows.models  # noqa: F401 - the imports above fill Base.metadata
 from callboard.core import migrations
 from callboard.core.database import Base, Database
+from callboard.jobs.repository.journal import load_journal, write_journal
+from callboard.jobs.repository.outputs import LARGE_OUTPUT_BYTES
+from tests.fixtures.job_rows import claimed_job, journal_of, journal_write
 from tests.fixtures.postgres_server import PostgresServer
 from tests.fixtures.processes import ROOT, environment_of
 
@@ -31,8 +36,7 @@ UPGRADE = "from callboard.cli.main import app; app(['db', 'upgrade'])"
 @pytest.fixture
 def empty_postgres_url(postgres_server: PostgresServer) -> Iterator[str]:
     """A PostgreSQL database without any table."""
-    name = "callboard_test_empty"
-    postgres_server.execute(f"DROP DATABASE IF EXISTS {name} WITH (FORCE)")
+    name = f"callboard_test_empty{os.getpid()}"
     postgres_server.execute(f"CREATE DATABASE {name}")
     yield postgres_server.url(name)
     postgres_server.execute(f"DROP DATABASE {name} WITH (FORCE)")
@@ -59,6 +63,22 @@ async def tables_of(database: Database) -> set[str]:
 
     async with database.transaction() as connection:
         return await connection.run_sync(names)
+
+
+class TestLargeOutputs:
+    async def test_go_back_into_their_rows_and_are_read_there_after_the_next_upgrade(self, empty: Database) -> None:
+        await migrations.upgrade(empty)
+        job = await claimed_job(empty)
+        outputs = {"small": "done", "large": "ä" * LARGE_OUTPUT_BYTES, "larger": "b" * LARGE_OUTPUT_BYTES * 2}
+        await write_journal(empty, [journal_write(job, path, output=text) for path, text in outputs.items()])
+
+        await migrations.downgrade(empty, "0004")
+        before = await journal_of(empty, job.id)
+        await migrations.upgrade(empty)
+
+        assert {path: json.loads(text) for path, text in before.items()} == outputs
+        journal = await load_journal(empty, job.id)
+        assert {path: json.loads(row.output_json or "") for path, row in journal.items()} == outputs
 
 
 class TestUpgrade:

@@ -82,3 +82,43 @@ class TestRead:
 
         assert await history.read("seen", tenant_id="default") is None
         assert await history.read("seen", tenant_id="other") is not None
+
+
+class TestWorkflowsThatRunOthers:
+    async def test_steps_inside_have_names_of_their_own(self, server: Server) -> None:
+        inner = [ask("draft", "Sum up ${input.n}"), say("line", "x" * 20)]
+        server.files.write(workflow("inner", inner))
+        sub = {"id": "sub", "type": "workflow", "config": {"workflow": "inner", "input": {"n": "${number}"}}}
+        loop = {"for_each": "${input.items}", "as": "number", "steps": [sub]}
+        each = {"id": "each", "type": "parallel", "config": loop}
+        server.files.write(workflow("outer", [each, say("line", "${input.name}")]))
+        for items in ([1, 2, 3], [1]):
+            job = await server.ended(await server.submit("outer", {"name": "Ada", "n": 1, "items": items}))
+            assert job["status"] == "completed", job["error"]
+
+        past = await JobHistory(server.services.database).read("outer", tenant_id="default")
+
+        assert past is not None
+        assert set(past.steps) == {"each", "sub", "sub/draft", "sub/line", "line"}
+        assert past.steps["line"].instances == Seen(1, 1, 1)
+        assert past.steps["line"].output_chars == Seen(5, 5, 5)  # "Ada" in quotes
+        assert past.steps["sub/line"].instances == Seen(1, 2, 3)
+        assert past.steps["sub/line"].output_chars == Seen(22, 22, 22)
+        assert (past.steps["line"].sample, past.steps["sub/line"].sample) == ("Ada", "x" * 20)
+        assert past.steps["sub/draft"].calls == Seen(1, 1, 1)
+        assert past.steps["sub/draft"].output_tokens is not None
+        assert len(past.steps["each"].choices) == 2
+
+    async def test_only_so_many_rows_of_them_are_read_newest_runs_first(self, server: Server) -> None:
+        server.files.write(workflow("inner", [say("line", "${input.n}")]))
+        sub = {"id": "sub", "type": "workflow", "config": {"workflow": "inner", "input": {"n": "${input.n}"}}}
+        server.files.write(workflow("outer", [sub]))
+        for n in (11, 2):
+            await server.ended(await server.submit("outer", {"n": n}))
+
+        newest = await JobHistory(server.services.database, max_rows=3).read("outer", tenant_id="default")
+        nothing = await JobHistory(server.services.database, max_rows=1).read("outer", tenant_id="default")
+
+        assert newest is not None
+        assert (newest.runs, newest.steps["sub/line"].output_chars) == (1, Seen(3, 3, 3))  # "2" in quotes
+        assert nothing is None

@@ -130,7 +130,9 @@ class TestValuesThatCannotBeStored:
 
         error = job["error"]
         assert (job["status"], error["type"], error["step_id"]) == ("failed", "value_not_storable", "think")
-        assert "MAX_STEP_OUTPUT_BYTES" in error["message"]
+        size = f"{error['details']['bytes']:,} bytes as JSON; at most {MAX_OUTPUT_BYTES:,}"
+        for part in ('step "think"', size, "MAX_STEP_OUTPUT_BYTES"):
+            assert part in error["message"]
         assert job["cost_data"]["total_tokens"] == 150  # paid is paid
 
     async def test_of_five_megabytes_fail_the_step_with_the_default_limit(
@@ -146,6 +148,8 @@ class TestValuesThatCannotBeStored:
             "value_not_storable",
             "grow",
         )
+        for part in ('step "grow"', "4,194,304", "MAX_STEP_OUTPUT_BYTES"):
+            assert part in job["error"]["message"]
         assert after["status"] == "completed"
 
     @pytest.mark.parametrize(

@@ -37,7 +37,7 @@ from tests.fixtures.job_rows import (
     usage_of,
 )
 from tests.fixtures.postgres_server import PostgresServer
-from tests.fixtures.scripted_steps import call, echo
+from tests.fixtures.scripted_steps import call, echo, subrun
 from tests.fixtures.scripted_worker import (
     END_SECONDS,
     MAX_OUTPUT_BYTES,
@@ -78,6 +78,23 @@ class TestRun:
         assert ended.status == "completed"
         assert world.begun == ["third"]
         assert (await journal_of(database, job.id))["first"] == '"old"'
+
+    async def test_pays_nothing_again_inside_another_workflow(self, database: Database) -> None:
+        inner = Bundle(definition={"name": "inner", "steps": THREE_CALLS})
+        steps = [subrun("sub", "inner"), call("end", "${steps.sub.output}")]
+        await add_jobs(database, bundle=Bundle(definition={"name": "test", "steps": steps}, workflows={"inner": inner}))
+        dead = await add_worker(database)
+        (job,) = await claim_jobs(database, dead, 1)
+        await write_journal(database, [journal_write(job, "sub/first"), journal_write(job, "sub/second#1")])
+        await kill_worker(database, dead)
+
+        world = GatedWorld()
+        async with scripted_worker(database, world) as worker:
+            ended = await worker.ended(job.id)
+
+        assert ended.status == "completed"
+        assert world.begun == ["sub/third", "end"]
+        assert json.loads((await journal_of(database, job.id))["end"] or "") == {"value": 3}
 
     async def test_runs_many_at_once(self, database: Database) -> None:
         world = GatedWorld()

@@ -20,8 +20,10 @@ from callboard.core.json_values import loads
 from callboard.jobs.models import Worker
 from callboard.jobs.repository.jobs import request_cancel
 from callboard.jobs.repository.submissions import insert_jobs
+from tests.fixtures.aged_jobs import aged_jobs, job_ids_of
 from tests.fixtures.job_rows import (
     HERE,
+    add_jobs,
     add_worker,
     change,
     claimed_job,
@@ -178,6 +180,27 @@ class TestCleanUp:
         await worker.sweeper.clean_up()
 
         assert [await store.find("a", key) is not None for key in ("old", "new")] == [False, True]
+
+    async def test_fails_what_is_stale_and_deletes_what_is_old_in_a_worker_that_runs_nothing(
+        self, database: Database
+    ) -> None:
+        (stale,) = await aged_jobs(database)
+        await add_jobs(database, 1, status="completed", completed_at=now() - timedelta(days=31))
+        worker = build_worker(database, GatedWorld(), stale_after_hours=72, retention_days=30)
+
+        await worker.sweeper.clean_up()
+
+        assert (await read_job(database, stale)).status == "failed"
+        assert await job_ids_of(database) == {stale}
+
+    async def test_is_left_between_two_batches_when_the_worker_stops(self, database: Database) -> None:
+        (stale,) = await aged_jobs(database)
+        worker = build_worker(database, GatedWorld())
+
+        await worker.sweeper.stop()
+        await worker.sweeper.clean_up()
+
+        assert (await read_job(database, stale)).status == "queued"
 
 
 class TestMarkedDead:

@@ -21,6 +21,7 @@ LEAVES = [
     ("dry-run",),
     ("diagram",),
     *(("jobs", name) for name in ("list", "show", "watch", "cancel", "usage")),
+    *(("admin", name) for name in ("stale", "retention", "erase-user", "workers", "queue")),
     ("models",),
     ("plugins",),
     *(("keys", name) for name in ("create", "list", "revoke")),

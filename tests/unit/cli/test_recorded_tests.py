@@ -44,6 +44,18 @@ def failures(command: Command) -> list[str]:
     return [each["pointer"] for each in case["differences"]]
 
 
+class TestWorkflowsInside:
+    def test_steps_are_named_by_id_or_path(self, command: Command, flows: Flows, letter: Path) -> None:
+        sub = {"id": "sub", "type": "workflow", "config": {"workflow": letter.stem, "input": "${input}"}}
+        flows.workflow("outer", sub, outputs={"text": "${steps.sub.text}"})
+        expect = {"outputs": {"text": "good"}, "steps": ["sub", "sub/draft", "sub/choice/if_true/keep"]}
+        write(flows, "outer", answers=[{"step": "sub/draft", "content": "good"}], expect=expect)
+
+        (case,) = command("test", "--json").json["cases"]
+
+        assert (case["differences"], case["findings"]) == ([], [])
+
+
 @pytest.mark.usefixtures("letter")
 class TestExpectations:
     @pytest.mark.parametrize(

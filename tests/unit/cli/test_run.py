@@ -65,6 +65,19 @@ class TestRun:
 
         assert command("run", "hi", "--input", ADA).json == {}
 
+    def test_runs_another_workflow_that_stands_beside_the_file(self, command: Command, asking: Path) -> None:
+        sub = {"id": "sub", "type": "workflow", "config": {"workflow": "asking", "input": {"name": "Lin"}}}
+        outer = asking.with_name("outer.json")
+        outer.write_text(json.dumps({"name": "outer", "steps": [sub], "outputs": "${steps.sub.text}"}))
+        recording = asking.with_name("outer.replay.json")
+
+        ran = command("run", str(outer), "--json", "--record", str(recording))
+        again = command("run", str(outer), "--json", "--replay", str(recording))
+
+        assert [step["path"] for step in ran.json["steps"]] == ["sub/greet", "sub"]
+        assert (again.json["status"], again.json["result"]) == ("completed", ran.json["result"])
+        assert json.loads(recording.read_text())["answers"][0]["step"] == "sub/greet#1"
+
     @pytest.mark.parametrize("how", ["file", "stdin"])
     def test_takes_the_input_from_anywhere(self, command: Command, flows: Flows, greeting: Path, how: str) -> None:
         path = str(flows.write("ada.json", ADA)) if how == "file" else "-"

@@ -8,7 +8,7 @@ import pytest
 from sqlalchemy.exc import IntegrityError
 
 from callboard.core import batch_writer
-from callboard.core.batch_writer import MAX_BYTES, MAX_ROWS, BatchWriter
+from callboard.core.batch_writer import MAX_BYTES, MAX_ROWS, MAX_WAITING_FLUSHES, BatchWriter
 
 
 class Table:
@@ -145,6 +145,60 @@ class TestWrite:
         await writer.close()
 
         assert table.flushes == [[0]]
+
+
+class TestRoom:
+    @pytest.mark.parametrize(
+        ("rows", "size_bytes"),
+        [
+            pytest.param(MAX_ROWS * MAX_WAITING_FLUSHES, 1, id="rows"),
+            pytest.param(MAX_WAITING_FLUSHES * 2, MAX_BYTES // 2, id="bytes"),
+        ],
+    )
+    async def test_ends_with_one_more_than_the_flushes_that_may_wait(self, rows: int, size_bytes: int) -> None:
+        writer = writer_on(Table())
+        for number in range(rows):
+            writer.submit(number, size_bytes=size_bytes)
+        was_full = writer.is_full
+
+        writer.submit(rows, size_bytes=size_bytes)
+
+        assert (was_full, writer.is_full) == (False, True)
+        assert writer.waiting == (rows + 1, (rows + 1) * size_bytes)
+
+    async def test_is_waited_for_until_enough_is_written(self) -> None:
+        table = Table()
+        writer = writer_on(table)
+        for number in range(MAX_WAITING_FLUSHES + 3):
+            writer.submit(number, size_bytes=MAX_BYTES)
+
+        await writer.wait_for_room()
+        written = len(table.flushes)
+        await writer.close()
+
+        assert 3 <= written < MAX_WAITING_FLUSHES + 3
+        assert writer.waiting == (0, 0)
+
+    async def test_is_made_by_rows_that_are_refused_or_given_up_too(self) -> None:
+        table = Table(refuse=[2, 5], failures=[ConnectionRefusedError()])
+        writer = writer_on(table, keep_trying=lambda _: bool(table.flushes))
+        futures = [writer.submit(number, size_bytes=MAX_BYTES) for number in range(MAX_WAITING_FLUSHES + 1)]
+
+        await asyncio.wait_for(writer.wait_for_room(), 5)
+        await writer.close()
+
+        failed = [number for number, future in enumerate(futures) if future.exception() is not None]
+        assert failed == [0, 2, 5]
+        assert writer.waiting == (0, 0)
+
+    async def test_is_not_asked_for_what_comes_all_the_same(self) -> None:
+        table = Table()
+        writer = writer_on(table)
+        for number in range(MAX_WAITING_FLUSHES + 1):
+            writer.submit(number, size_bytes=MAX_BYTES)
+
+        assert writer.is_full
+        assert await writer.write(99) == "row 99"
 
 
 class TestClose:

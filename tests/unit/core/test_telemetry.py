@@ -29,6 +29,9 @@ class TestRender:
             "callboard_service_cost_usd",
             "callboard_checkpoint_flush_rows",
             "callboard_checkpoint_flush_seconds",
+            "callboard_checkpoint_waiting_rows",
+            "callboard_checkpoint_waiting_bytes",
+            "callboard_events_dropped",
             "callboard_leases_lost",
             "callboard_breaker_open",
         ],
@@ -54,6 +57,17 @@ class TestRender:
         telemetry.render(numbers(hello=1))
 
         assert "callboard_queue_depth 3.0" in telemetry.render(None).decode()
+
+    def test_shows_what_waits_to_be_written(self) -> None:
+        telemetry = Telemetry()
+        waiting = [(3, 4096), (0, 0)]
+        telemetry.watch_writer("journal", lambda: waiting.pop(0))
+
+        first, then = telemetry.render(None).decode(), telemetry.render(None).decode()
+
+        assert 'callboard_checkpoint_waiting_rows{writer="journal"} 3.0' in first
+        assert 'callboard_checkpoint_waiting_bytes{writer="journal"} 4096.0' in first
+        assert 'callboard_checkpoint_waiting_rows{writer="journal"} 0.0' in then
 
     def test_keeps_two_processes_apart(self) -> None:
         first, second = Telemetry(), Telemetry()

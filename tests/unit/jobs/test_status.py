@@ -2,7 +2,15 @@
 
 import pytest
 
-from callboard.jobs.status import FINAL_STATUSES, LEGAL_MOVES, IllegalMoveError, JobStatus, ensure_legal
+from callboard.jobs.status import (
+    FINAL_STATUSES,
+    LEGAL_MOVES,
+    RETRYABLE_STATUSES,
+    IllegalMoveError,
+    JobStatus,
+    ensure_legal,
+    ensure_retryable,
+)
 
 MOVES = [(source, target) for source in JobStatus for target in JobStatus]
 
@@ -11,9 +19,19 @@ class TestLegalMoves:
     def test_knows_every_status(self) -> None:
         assert set(LEGAL_MOVES) == set(JobStatus)
 
-    def test_lets_nothing_leave_an_end(self) -> None:
+    def test_lets_only_a_retry_leave_an_end(self) -> None:
         assert {JobStatus.COMPLETED, JobStatus.FAILED, JobStatus.CANCELLED} == FINAL_STATUSES
-        assert all(not LEGAL_MOVES[status] for status in FINAL_STATUSES)
+        assert not LEGAL_MOVES[JobStatus.COMPLETED]
+        assert all(LEGAL_MOVES[status] == {JobStatus.QUEUED} for status in RETRYABLE_STATUSES)
+
+    @pytest.mark.parametrize("status", JobStatus)
+    def test_a_retry_is_for_what_ended_badly(self, status: JobStatus) -> None:
+        if status in {JobStatus.FAILED, JobStatus.CANCELLED}:
+            ensure_retryable(status)
+            return
+
+        with pytest.raises(IllegalMoveError, match="cancelled or failed can be tried again"):
+            ensure_retryable(status)
 
     def test_lets_whatever_has_not_ended_be_cancelled(self) -> None:
         assert all(JobStatus.CANCELLED in targets for source, targets in LEGAL_MOVES.items() if not source.is_final)

@@ -1,5 +1,6 @@
 """Bundles: one value with all that a run reads. Promise P6."""
 
+import hashlib
 import json
 import re
 
@@ -46,3 +47,34 @@ class TestToJson:
     def test_refuses_what_cannot_be_stored(self) -> None:
         with pytest.raises(UnstorableValueError, match=re.escape("/prompts/a.md: a NUL character")):
             Bundle(definition={}, prompts={"a.md": "\x00"}).to_json()
+
+
+class TestWorkflows:
+    def test_come_back_from_json_with_the_same_hash(self) -> None:
+        inner = Bundle(definition={"name": "low"}, prompts={"p.md": "Hi"}, defaults={"model": "m"})
+        bundle = Bundle(definition={"name": "top"}, workflows={"low": inner})
+
+        read = Bundle.from_json(bundle.to_json())
+
+        assert read == bundle
+        assert read.content_hash == bundle.content_hash
+
+    def test_are_part_of_the_hash(self) -> None:
+        one, two = (
+            Bundle(definition={}, workflows={"low": Bundle(definition={}, defaults={"model": model})}) for model in "ab"
+        )
+
+        assert one.content_hash != two.content_hash
+
+    def test_are_left_out_where_there_are_none_so_that_stored_bundles_keep_their_hash(self) -> None:
+        stored = '{"definition":{"name":"x"},"prompts":{},"markdown_schemas":{},"defaults":{}}'
+
+        bundle = Bundle.from_json(stored)
+
+        assert bundle.to_json() == stored
+        assert (
+            bundle.content_hash
+            == hashlib.sha256(
+                b'{"defaults":{},"definition":{"name":"x"},"markdown_schemas":{},"prompts":{}}'
+            ).hexdigest()
+        )

@@ -11,10 +11,12 @@ import pytest
 
 from callboard.workflows.bundles import Bundle
 from callboard.workflows.catalogue import WorkflowCatalogue
+from callboard.workflows.compiler import compile_workflow
 from callboard.workflows.errors import InvalidPromptError, InvalidWorkflowError, WorkflowNotFoundError
-from callboard.workflows.files import BundleCheck, WorkflowFileReader, WorkflowFolders
+from callboard.workflows.files import BundleCheck, LoadedWorkflow, WorkflowFileReader, WorkflowFolders
 from callboard.workflows.findings import Severity, WorkflowFinding
 from callboard.workflows.prompts import PromptSource
+from tests.fixtures.scripted_steps import echo, scripted_registry
 
 
 class Folder:
@@ -367,3 +369,133 @@ class TestBuiltInMarkdownSchemas:
         bundle = folder.catalogue().bundle_for("hello", {})
 
         assert bundle.markdown_schemas == {"emergency_contacts": {"sections": []}}
+
+
+def subrun(name: str, **config: Any) -> dict[str, Any]:
+    return {"id": "sub", "type": "workflow", "config": {"workflow": name, **config}}
+
+
+def compiling(bundle: Bundle, prompts: PromptSource) -> Sequence[WorkflowFinding]:
+    """Return what the compiler finds, with the step kinds of the fixtures."""
+    try:
+        return compile_workflow(bundle, scripted_registry(), prompts=prompts).warnings
+    except InvalidWorkflowError as error:
+        return error.findings
+
+
+class TestWorkflowsThatRunOthers:
+    def test_the_bundle_has_those_that_others_run_too_each_with_its_defaults(self, folder: Folder) -> None:
+        folder.write("prompts/p.md", "Hi")
+        folder.define("low", llm_step(prompt_template="p.md"))
+        folder.define("middle", subrun("low"))
+        folder.define("top", subrun("middle"))
+
+        bundle = folder.catalogue().get("top").bundle({"model": "top"}, lambda name: {"model": name})
+
+        assert bundle.prompts == {}
+        assert {name: (each.defaults, each.prompts) for name, each in bundle.workflows.items()} == {
+            "low": ({"model": "low"}, {"p.md": "Hi"}),
+            "middle": ({"model": "middle"}, {}),
+        }
+        assert not any(each.workflows for each in bundle.workflows.values())
+
+    def test_a_change_of_one_is_a_change_of_those_that_run_it(self, folder: Folder) -> None:
+        folder.define("low", echo("a", 1))
+        folder.define("middle", subrun("low"))
+        folder.define("top", subrun("middle"))
+        folder.define("other", echo("a"))
+        catalogue = folder.catalogue(check=compiling)
+        before = {name: catalogue.get(name) for name in catalogue.names()}
+
+        folder.define("low", echo("a", 2222))
+        after = {name: catalogue.get(name) for name in catalogue.names()}
+
+        assert after["other"] is before["other"]
+        assert all(after[name] is not before[name] for name in ("low", "middle", "top"))
+        assert after["top"].bundle({}).content_hash != before["top"].bundle({}).content_hash
+
+    @pytest.mark.parametrize(
+        ("file", "content", "message"),
+        [
+            pytest.param(None, "", 'There is no workflow "low". Known workflows: other.', id="missing"),
+            pytest.param(
+                "low",
+                {"name": "low", "steps": [{"id": "a", "type": "ecko"}]},
+                'The workflow "low" is broken: low.json:1:47 /steps/0/type: There is no step type "ecko". '
+                'Did you mean "echo"?',
+                id="broken",
+            ),
+            pytest.param(
+                "low",
+                '{"name": ',
+                'The workflow "low" is broken: low.json:1:1: This { is never closed: a } is missing.',
+                id="no json",
+            ),
+            pytest.param(
+                "low",
+                {"name": "low", "steps": [subrun("top")]},
+                "A workflow cannot run itself, nor through others: top -> low -> top.",
+                id="recursion",
+            ),
+        ],
+    )
+    def test_one_that_cannot_run_breaks_those_that_run_it_until_it_is_mended(
+        self, folder: Folder, file: str | None, content: object, message: str
+    ) -> None:
+        folder.define("other", echo("a"))
+        folder.define("top", subrun("low"))
+        if file is not None:
+            folder.write(f"definitions/{file}.json", content)
+        catalogue = folder.catalogue(check=compiling)
+
+        (top,) = [each for each in catalogue.broken() if each.name == "top"]
+        (found,) = [each for each in top.findings if each.is_error]
+        assert (found.pointer, found.file) == ("/steps/0/config/workflow", "top.json")
+        assert found.message.startswith(message)
+
+        folder.define("low", echo("a"))
+        assert catalogue.get("top").name == "top"
+
+    def test_a_name_that_two_files_have_is_nobodys(self, folder: Folder) -> None:
+        folder.define("low", echo("a"), file="one")
+        folder.define("low", echo("a"), file="two")
+        folder.define("top", subrun("low"))
+
+        with pytest.raises(InvalidWorkflowError, match=r'"low" is used by one\.json and two\.json'):
+            folder.catalogue(check=compiling).get("top")
+
+    def test_is_found_by_the_name_in_the_file(self, folder: Folder) -> None:
+        folder.define("low", echo("a"), file="some-file")
+        folder.define("top", subrun("low"))
+
+        assert list(folder.catalogue(check=compiling).get("top").workflows) == ["low"]
+
+    def test_goes_ten_deep_and_tells_the_way_of_a_deeper_one(self, folder: Folder) -> None:
+        for depth in range(11):
+            folder.define(f"w{depth}", subrun(f"w{depth + 1}"))
+        folder.define("w11", echo("a"))
+
+        catalogue = folder.catalogue(check=compiling)
+
+        assert len(catalogue.get("w1").workflows) == 10
+        with pytest.raises(InvalidWorkflowError, match=r"at most 10 deep, and this goes on: w0 -> w1 -> .* -> w11"):
+            catalogue.get("w0")
+
+    def test_of_a_request_are_those_of_the_server(self, folder: Folder) -> None:
+        folder.define("low", echo("a"))
+        folders = WorkflowFolders(
+            prompts_dir=folder.root / "prompts",
+            markdown_schemas_dir=folder.root / "markdown_schemas",
+            definitions_dir=folder.root / "definitions",
+        )
+        reader = WorkflowFileReader(folders, check=compiling)
+
+        read = reader.read_value({"name": "top", "steps": [subrun("low")]}, name="unnamed")
+
+        assert isinstance(read, LoadedWorkflow)
+        assert list(read.workflows) == ["low"]
+
+    def test_what_looks_like_a_step_in_a_value_is_none(self, folder: Folder) -> None:
+        folder.define("top", echo("a", {"id": "x", "type": "workflow", "workflow": "nothing"}))
+
+        assert folder.catalogue(check=compiling).get("top").workflows == {}

@@ -324,12 +324,6 @@ class TestReadStep:
                 id="retry twice",
             ),
             pytest.param(
-                {"type": "workflow"},
-                "/steps/0/type",
-                'Steps of the type "workflow" are not supported yet.',
-                id="planned type",
-            ),
-            pytest.param(
                 {"id": "x" * 51},
                 "/steps/0/id",
                 f"'{'x' * 51}' is not a valid id: 1 to 50 letters, digits, _ or -.",

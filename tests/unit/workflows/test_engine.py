@@ -19,6 +19,7 @@ from tests.fixtures.scripted_steps import (
     compile_steps,
     echo,
     run_workflow,
+    subrun,
 )
 
 BROKEN = PermanentError("it is broken", details={"why": "wear"})
@@ -438,6 +439,18 @@ class TestCancel:
 LOOP = {"id": "each", "type": "parallel", "for_each": "${steps.list.output}"}
 TWO_CALLS = {"id": "twice", "type": "call", "config": {"value": "t", "calls": 2}}
 
+# their ids are those of the steps around them: neither sees the other
+WORKFLOWS: dict[str, dict[str, Any]] = {
+    "pair": {
+        "input_schema": {"properties": {"x": {}, "y": {"default": 7}}},
+        "context": {"tone": "kind"},
+        "steps": [call("a", ["${input.x}", "${input.y}"]), call("b", ["${steps.a.output}", "${context.tone}"])],
+        "outputs": {"b": "${steps.b.output}"},
+    },
+    "around": {"steps": [subrun("inner", "pair", {"x": "${input.x}"}), call("b", "${steps.inner.b}")]},
+    "careless": {"default_error_mode": "continue", "steps": [call("a", 1), call("b", "${steps.a.error.type}")]},
+}
+
 SCENARIOS: dict[str, tuple[Sequence[Mapping[str, Any]], Mapping[str, Sequence[Exception | None]]]] = {
     "sequence": ([call("a", 1), echo("b", 2), call("c", ["${steps.a.output}", "${steps.b.output}"])], {}),
     "continued and defaulted": (
@@ -611,6 +624,51 @@ SCENARIOS: dict[str, tuple[Sequence[Mapping[str, Any]], Mapping[str, Sequence[Ex
         ],
         {"b": [None, BUSY, BUSY, None]},
     ),
+    "a workflow": (
+        [call("a", 1), subrun("sub", "pair", {"x": "${steps.a.output}"}), call("b", ["${steps.sub}", "${steps.a}"])],
+        {},
+    ),
+    "a workflow in a workflow, twice": (
+        [subrun("one", "around", {"x": 1}), subrun("two", "around", {"x": "${steps.one}"}), call("b", "${steps.two}")],
+        {},
+    ),
+    "a workflow in a loop": (
+        [call("list", [1, 2, 3]), {**LOOP, "steps": [subrun("sub", "pair", {"x": "${item}"}), call("a", "${index}")]}],
+        {},
+    ),
+    "a workflow that fails and is continued": (
+        [
+            call("a", 1),
+            subrun("sub", "pair", {"x": 2}, error_mode="continue"),
+            call("b", ["${steps.a.output}", "${steps.sub.b}", "${steps.sub.error.type}"]),
+        ],
+        {"sub/b": ALWAYS},
+    ),
+    "a workflow with a default": (
+        [subrun("sub", "pair", {"x": 2}, error_mode="default", default_value={"b": 0}), call("b", "${steps.sub.b}")],
+        {"sub/b": ALWAYS},
+    ),
+    "a workflow that is skipped": ([subrun("sub", "pair", {"x": 2}, when=False), call("b", "${steps.sub.b}")], {}),
+    "retry of a workflow": (
+        [subrun("sub", "around", {"x": 2}, retry=RETRY_TWICE), call("b", "${steps.sub.output}")],
+        {"sub/inner/b": [BUSY, BUSY, None]},
+    ),
+    "a failure that the workflow continues itself": (
+        [subrun("sub", "careless", {"x": 2}), call("b", "${steps.sub.output}")],
+        {"sub/a": ALWAYS},
+    ),
+    "a workflow in a branch that fails": (
+        [
+            {
+                "id": "p",
+                "type": "parallel",
+                "error_mode": "continue",
+                "branches": {"x": [subrun("sub", "pair", {"x": 1}), call("late")], "y": [call("c", 3)]},
+            },
+            call("end", ["${steps.p.x}", "${steps.sub.b[1]}", "${steps.late.error.type}"]),
+        ],
+        {"late": ALWAYS},
+    ),
 }
 
 
@@ -622,11 +680,11 @@ class TestReplay:
     ) -> None:
         steps, failures = scenario
         undisturbed, complete = World(failures), WatchedCheckpointer()
-        expected = await run_workflow(compile_steps(steps, undisturbed), complete)
+        expected = await run_workflow(compile_steps(steps, undisturbed, workflows=WORKFLOWS), complete)
 
         for stop_at in range(1, len(complete.saved) + 1):
             world = World(failures)
-            workflow = compile_steps(steps, world)
+            workflow = compile_steps(steps, world, workflows=WORKFLOWS)
             first = WatchedCheckpointer(stop_at_save=stop_at, keeps_row=keeps_row)
             with pytest.raises(RunSuspended):
                 await run_workflow(workflow, first)
@@ -646,7 +704,7 @@ class TestReplay:
         self, scenario: tuple[Sequence[Mapping[str, Any]], Mapping[str, Sequence[Exception | None]]]
     ) -> None:
         steps, failures = scenario
-        workflow = compile_steps(steps, World(failures))
+        workflow = compile_steps(steps, World(failures), workflows=WORKFLOWS)
         journal = WatchedCheckpointer()
         expected = await run_workflow(workflow, journal)
 
@@ -658,7 +716,7 @@ class TestReplay:
     async def test_after_stops_at_every_save_in_turn_all_ends_the_same(self) -> None:
         steps, failures = SCENARIOS["loop in a loop"]
         world = World(failures)
-        workflow = compile_steps(steps, world)
+        workflow = compile_steps(steps, world, workflows=WORKFLOWS)
         journal = WatchedCheckpointer(stop_at_save=2)
 
         for _ in range(100):

@@ -12,6 +12,15 @@ import sqlalchemy as sa
 from callboard.core.database import Database, ReadSession
 from callboard.core.json_values import JsonValue, loads
 from callboard.jobs.models import Job, JobStep
+from callboard.jobs.repository.subrun_history import (
+    MAX_ROWS,
+    Subruns,
+    Sums,
+    UsageSums,
+    find_subruns,
+    name_of,
+    take_within_limit,
+)
 from callboard.jobs.status import JobStatus
 from callboard.llm.models import ProviderUsage
 from callboard.workflows.dry_runs.history import RUNS_READ, PastRuns, PastStep, Seen
@@ -22,28 +31,40 @@ MAX_SAMPLE_CHARS = 50_000  # a longer output tells no more about the next one th
 
 _IS_CHOICE = JobStep.path.endswith(CHOICE_SUFFIX, autoescape=True)
 _IS_INSTANCE = sa.and_(~_IS_CHOICE, ~JobStep.path.contains("#"))
-_OUTPUT_CHARS = sa.func.length(sa.cast(JobStep.output, sa.Text))
+# bytes of what is kept apart: more than characters, and of no use as a sample either way
+_OUTPUT_CHARS = sa.func.coalesce(JobStep.large_output_bytes, sa.func.length(sa.cast(JobStep.output, sa.Text)))
 
 
 class JobHistory:
-    """The `History` of a database."""
+    """The `History` of a database. Of runs with other workflows inside, no more than `max_rows` rows are read."""
 
-    def __init__(self, database: Database) -> None:
+    def __init__(self, database: Database, *, max_rows: int = MAX_ROWS) -> None:
         self._database = database
+        self._max_rows = max_rows
 
     async def read(self, workflow_name: str, *, tenant_id: str) -> PastRuns | None:
-        """Return the last `RUNS_READ` completed runs of this tenant's workflow, or None where there are none."""
+        """Return the last `RUNS_READ` completed runs of this tenant's workflow, or None where none can be read."""
         async with self._database.reads() as session:
             durations = await _last_runs(session, workflow_name, tenant_id)
             if not durations:
                 return None
-            ids = list(durations)
+            subruns = await find_subruns(session, list(durations))
+            plain = [job_id for job_id in durations if job_id not in subruns]
+            composed = await take_within_limit(
+                session, [job_id for job_id in durations if job_id in subruns], max_rows=self._max_rows
+            )
+            ids = sorted([*plain, *composed], reverse=True)
+            if not ids:
+                return None
             gathered: dict[str, _Gathered] = defaultdict(_Gathered)
-            await _gather_instances(session, ids, gathered)
-            await _gather_usage(session, ids, gathered)
-            await _gather_choices(session, ids, gathered)
-            samples = await _read_samples(session, ids[0])
-        duration = Seen.of([duration for duration in durations.values() if duration is not None])
+            await _gather_instances(session, plain, gathered)
+            await _gather_instances_by_path(session, composed, subruns, gathered)
+            await _gather_usage(session, plain, gathered)
+            await _gather_usage_by_path(session, composed, subruns, gathered)
+            await _gather_choices(session, plain, gathered)
+            await _gather_choices_by_path(session, composed, subruns, gathered)
+            samples = await _read_samples(session, ids[0], subruns.get(ids[0], {}))
+        duration = Seen.of([each for each in (durations[job_id] for job_id in ids) if each is not None])
         return PastRuns(
             runs=len(ids),
             duration_ms=duration or Seen(0, 0, 0),
@@ -67,6 +88,30 @@ class _Gathered:
     output_tokens: list[float] = field(default_factory=list)
     cost_usd: Decimal = Decimal(0)
     choices: dict[str, int] = field(default_factory=dict)
+
+    def add_instances(self, job_id: UUID, row: Any) -> None:
+        """Add those of one run: a grouped row, or `Sums`."""
+        self.instances.append(row.instances)
+        self.all_instances += row.instances
+        if not row.ran:
+            return
+        self.ran[job_id] = int(row.ran)
+        self.duration_ms.append(float(row.ms))
+        self.most_ms = max(self.most_ms, row.most_ms)
+        if row.chars is not None:
+            self.chars.append(float(row.chars))
+            self.most_chars = max(self.most_chars, row.most_chars)
+
+    def add_usage(self, job_id: UUID, service: str, row: Any) -> None:
+        """Add the calls of one run to one service: a grouped row, or `UsageSums`. Units of services are no tokens."""
+        ran = self.ran.get(job_id)
+        if not ran:
+            return
+        self.calls.append(row.calls / ran)
+        self.cost_usd += row.cost_usd or Decimal(0)
+        if service == LLM_SERVICE:
+            self.input_tokens.append(float(row.input_tokens) / ran)
+            self.output_tokens.append(float(row.output_tokens) / ran)
 
     def as_step(self, sample: JsonValue) -> PastStep:
         ran = sum(self.ran.values())
@@ -114,21 +159,31 @@ async def _gather_instances(session: ReadSession, ids: Sequence[UUID], gathered:
         .group_by(JobStep.job_id, JobStep.step_id)
     )
     for row in await session.execute(query):
-        step = gathered[row.step_id]
-        step.instances.append(row.instances)
-        step.all_instances += row.instances
-        if not row.ran:
-            continue
-        step.ran[row.job_id] = int(row.ran)
-        step.duration_ms.append(float(row.ms))
-        step.most_ms = max(step.most_ms, row.most_ms)
-        if row.chars is not None:
-            step.chars.append(float(row.chars))
-            step.most_chars = max(step.most_chars, row.most_chars)
+        gathered[row.step_id].add_instances(row.job_id, row)
+
+
+async def _gather_instances_by_path(
+    session: ReadSession, ids: Sequence[UUID], subruns: Subruns, gathered: Mapping[str, _Gathered]
+) -> None:
+    """Add the instances of runs in which an id may be that of several steps."""
+    query = sa.select(
+        JobStep.job_id,
+        JobStep.path,
+        JobStep.step_id,
+        JobStep.status,
+        JobStep.duration_ms,
+        _OUTPUT_CHARS.label("chars"),
+    ).where(JobStep.job_id.in_(ids), _IS_INSTANCE)
+    sums: dict[tuple[UUID, str], Sums] = defaultdict(Sums)
+    for row in await session.execute(query):
+        each = sums[row.job_id, name_of(row.path, row.step_id, subruns[row.job_id])]
+        each.add(has_run=row.status != StepOutcome.SKIPPED, chars=row.chars, duration_ms=row.duration_ms)
+    for (job_id, name), each in sums.items():
+        gathered[name].add_instances(job_id, each)
 
 
 async def _gather_usage(session: ReadSession, ids: Sequence[UUID], gathered: Mapping[str, _Gathered]) -> None:
-    """Add what each step called, per instance that ran. Units of outside services are no tokens."""
+    """Add what each step called, per instance that ran."""
     query = (
         sa.select(
             ProviderUsage.job_id,
@@ -143,15 +198,27 @@ async def _gather_usage(session: ReadSession, ids: Sequence[UUID], gathered: Map
         .group_by(ProviderUsage.job_id, ProviderUsage.task_name, ProviderUsage.service)
     )
     for row in await session.execute(query):
-        step = gathered[row.task_name]
-        ran = step.ran.get(row.job_id)
-        if not ran:
-            continue
-        step.calls.append(row.calls / ran)
-        step.cost_usd += row.cost_usd or Decimal(0)
-        if row.service == LLM_SERVICE:
-            step.input_tokens.append(float(row.input_tokens) / ran)
-            step.output_tokens.append(float(row.output_tokens) / ran)
+        gathered[row.task_name].add_usage(row.job_id, row.service, row)
+
+
+async def _gather_usage_by_path(
+    session: ReadSession, ids: Sequence[UUID], subruns: Subruns, gathered: Mapping[str, _Gathered]
+) -> None:
+    query = sa.select(
+        ProviderUsage.job_id,
+        ProviderUsage.path,
+        ProviderUsage.task_name,
+        ProviderUsage.service,
+        ProviderUsage.input_tokens,
+        ProviderUsage.output_tokens,
+        ProviderUsage.cost_usd,
+    ).where(ProviderUsage.job_id.in_(ids))
+    sums: dict[tuple[UUID, str, str], UsageSums] = defaultdict(UsageSums)
+    for row in await session.execute(query):
+        name = name_of(row.path, row.task_name, subruns[row.job_id])
+        sums[row.job_id, name, row.service].add(row.input_tokens, row.output_tokens, row.cost_usd)
+    for (job_id, name, service), each in sums.items():
+        gathered[name].add_usage(job_id, service, each)
 
 
 async def _gather_choices(session: ReadSession, ids: Sequence[UUID], gathered: Mapping[str, _Gathered]) -> None:
@@ -165,20 +232,34 @@ async def _gather_choices(session: ReadSession, ids: Sequence[UUID], gathered: M
         gathered[row.step_id].choices[row.choice] = row.times
 
 
-async def _read_samples(session: ReadSession, job_id: UUID) -> dict[str, Any]:
-    """Return an output of each step of a run, if it is short."""
-    first = (
-        sa.select(sa.func.min(JobStep.path))
-        .where(
-            JobStep.job_id == job_id,
-            _IS_INSTANCE,
-            JobStep.status == StepOutcome.SUCCEEDED,
-            _OUTPUT_CHARS <= MAX_SAMPLE_CHARS,
-        )
-        .group_by(JobStep.step_id)
+async def _gather_choices_by_path(
+    session: ReadSession, ids: Sequence[UUID], subruns: Subruns, gathered: Mapping[str, _Gathered]
+) -> None:
+    query = sa.select(JobStep.job_id, JobStep.path, JobStep.step_id, JobStep.choice).where(
+        JobStep.job_id.in_(ids), _IS_CHOICE, JobStep.choice.is_not(None)
     )
-    query = sa.select(JobStep.step_id, JobStep.output).where(JobStep.job_id == job_id, JobStep.path.in_(first))
-    return {row.step_id: loads(row.output) for row in await session.execute(query)}
+    for row in await session.execute(query):
+        choices = gathered[name_of(row.path, row.step_id, subruns[row.job_id])].choices
+        choices[row.choice] = choices.get(row.choice, 0) + 1
+
+
+async def _read_samples(session: ReadSession, job_id: UUID, subruns: Mapping[str, str]) -> dict[str, Any]:
+    """Return an output of each step of a run, if it is short."""
+    is_short = sa.and_(
+        JobStep.job_id == job_id,
+        _IS_INSTANCE,
+        JobStep.status == StepOutcome.SUCCEEDED,
+        _OUTPUT_CHARS <= MAX_SAMPLE_CHARS,
+    )
+    first: Any = sa.select(sa.func.min(JobStep.path)).where(is_short).group_by(JobStep.step_id)
+    if subruns:
+        paths = sa.select(JobStep.path, JobStep.step_id).where(is_short).order_by(JobStep.path.desc())
+        by_name = {name_of(row.path, row.step_id, subruns): row.path for row in await session.execute(paths)}
+        first = list(by_name.values())
+    query = sa.select(JobStep.path, JobStep.step_id, JobStep.output).where(
+        JobStep.job_id == job_id, JobStep.path.in_(first)
+    )
+    return {name_of(row.path, row.step_id, subruns): loads(row.output) for row in await session.execute(query)}
 
 
 def _with_most(seen: Seen | None, most: float) -> Seen | None:

@@ -1,6 +1,7 @@
-"""The sweeper's queries: cancels to heed, and rows that nobody reads any more."""
+"""The sweeper's queries: cancels to heed, whose turn it is to clean up, and rows that nobody reads any more."""
 
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
 from datetime import datetime, timedelta
 from uuid import UUID
 
@@ -14,6 +15,7 @@ from callboard.jobs.models import Job, Worker
 from callboard.jobs.status import JobStatus
 
 KEEP_WORKERS = timedelta(days=7)
+_HOUSEKEEPING_LOCK = 0xCA11B0A  # with the schema: several Callboards may share a database
 
 
 async def list_cancel_requests(database: Database, worker_id: WorkerId) -> Sequence[UUID]:
@@ -23,6 +25,21 @@ async def list_cancel_requests(database: Database, worker_id: WorkerId) -> Seque
     )
     async with database.reads() as session:
         return (await session.scalars(query)).all()
+
+
+@asynccontextmanager
+async def housekeeping_turn(database: Database) -> AsyncIterator[bool]:
+    """Give whether this process is the one of all that cleans up while the block lasts.
+
+    The lock is a transaction's, not a session's, so that it holds behind a pooler, too. It is lost with its
+    connection; two that clean up at once do no harm, they are only more load than one.
+    """
+    if not database.is_postgresql:
+        yield True
+        return
+    key = sa.func.hashtext(database.schema)
+    async with database.reads() as session:
+        yield bool(await session.scalar(sa.select(sa.func.pg_try_advisory_xact_lock(_HOUSEKEEPING_LOCK, key))))
 
 
 async def delete_old_rows(database: Database, *, keys_before: datetime) -> None:

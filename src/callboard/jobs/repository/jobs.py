@@ -20,6 +20,7 @@ from callboard.jobs.errors import JobNotFoundError
 from callboard.jobs.models import Job, JobEvent, JobStep, Worker
 from callboard.jobs.repository.fences import lock_jobs
 from callboard.jobs.repository.finishes import ENDING_COLUMNS, Finish, end_locked_jobs
+from callboard.jobs.repository.outputs import fill_in_outputs, first_of_a_page
 from callboard.jobs.repository.submissions import notify
 from callboard.jobs.repository.usage import load_usage
 from callboard.jobs.status import FINAL_STATUSES, JobStatus
@@ -81,16 +82,17 @@ class JobRepository(BaseRepository[Job]):
             query = query.where(Job.user_id == user_id)
         return set((await self.session.scalars(query)).all())
 
-    async def list_steps(self, job_id: UUID, *, after: StepCursor | None, limit: int) -> Sequence[JobStep]:
-        """Return the steps of a job that have ended, in the order in which they began.
+    async def list_steps(self, job_id: UUID, *, after: StepCursor | None, limit: int) -> tuple[Sequence[JobStep], bool]:
+        """Return the steps of a job that have ended, in the order in which they began, and whether there are more.
 
-        Rows of single calls (`path#1`) and of a container's choice (`path?`) are not steps.
+        There are fewer than `limit` where their large outputs would be too much for one answer. Rows of single calls
+        (`path#1`) and of a container's choice (`path?`) are not steps.
         """
         query = (
             sa.select(JobStep)
             .where(JobStep.job_id == job_id, JobStep.path.not_like("%#%"), JobStep.path.not_like("%?"))
             .order_by(JobStep.started_at, JobStep.path)
-            .limit(limit)
+            .limit(limit + 1)
         )
         if after is not None:
             query = query.where(
@@ -99,7 +101,10 @@ class JobRepository(BaseRepository[Job]):
                     sa.and_(JobStep.started_at == after.started_at, JobStep.path > after.path),
                 )
             )
-        return (await self.session.scalars(query)).all()
+        found = (await self.session.scalars(query)).all()
+        steps = first_of_a_page(found[:limit])
+        await fill_in_outputs(self.session, job_id, steps)
+        return steps, len(steps) < len(found)
 
     async def list_running(self, job_id: UUID) -> list[RunningStep]:
         """Return the steps that were seen to begin and have not ended."""

@@ -1,6 +1,6 @@
 """The journal: writing what steps ended with and what calls cost, and reading it back for a replay."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 from uuid import UUID
@@ -14,8 +14,13 @@ from callboard.core.ids import JobId
 from callboard.core.json_values import loads
 from callboard.jobs.models import JobStep
 from callboard.jobs.repository.fences import NewEvent, append_events, is_owned, lock_jobs, update_jobs
+from callboard.jobs.repository.outputs import compress_outputs, insert_outputs, is_large, read_outputs
 from callboard.llm.models import ProviderUsage
 from callboard.workflows.steps.base import Progress, RecordedStep, StepOutcome
+
+WITHOUT_JOB: Mapping[str, None] = dict.fromkeys(
+    ("job_id", "user_id", "related_entity_type", "related_entity_id", "metadata")  # it may be its user who was erased
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -38,11 +43,13 @@ async def write_journal(database: Database, writes: Sequence[JournalWrite]) -> l
 
     Usage is written in any case: money that was spent is counted, whoever holds the lease by now.
     """
+    outputs = await _compress_large_outputs(writes)  # before: no row is locked meanwhile
     async with database.transaction() as connection:
         locked = await lock_jobs(connection, (write.job_id for write in writes))
         owned = [write for write in writes if is_owned(locked.get(write.job_id), write.fence)]
-        await _insert_steps(database, connection, owned)
-        await _insert_usage(database, connection, [write for write in writes if write.job_id in locked])
+        await _insert_steps(database, connection, owned, outputs)
+        await insert_outputs(database, connection, [outputs[id(write)] for write in owned if id(write) in outputs])
+        await _insert_usage(database, connection, writes, locked)
         await _write_progress(connection, owned, locked)
     still_owned = {id(write) for write in owned}
     return [id(write) in still_owned for write in writes]
@@ -50,21 +57,37 @@ async def write_journal(database: Database, writes: Sequence[JournalWrite]) -> l
 
 async def load_journal(database: Database, job_id: JobId) -> dict[str, RecordedStep]:
     """Return what earlier attempts journaled for this job, by path, without what failed."""
-    query = sa.select(JobStep.path, JobStep.status, JobStep.output, JobStep.choice, JobStep.error).where(
-        JobStep.job_id == job_id, JobStep.status != StepOutcome.FAILED
-    )
+    query = sa.select(
+        JobStep.path, JobStep.status, JobStep.output, JobStep.large_output_bytes, JobStep.choice, JobStep.error
+    ).where(JobStep.job_id == job_id, JobStep.status != StepOutcome.FAILED)
     async with database.reads() as session:
         rows = (await session.execute(query)).all()
+        large = [row.path for row in rows if row.large_output_bytes is not None]
+        outputs = await read_outputs(session, job_id, large)
     return {
         row.path: RecordedStep(
-            outcome=StepOutcome(row.status), output_json=row.output, choice=row.choice, error=_read_error(row.error)
+            outcome=StepOutcome(row.status),
+            output_json=row.output if row.large_output_bytes is None else outputs[row.path],
+            choice=row.choice,
+            error=_read_error(row.error),
         )
         for row in rows
     }
 
 
-async def _insert_steps(database: Database, connection: AsyncConnection, writes: Sequence[JournalWrite]) -> None:
-    rows = [write.step for write in writes if write.step is not None]
+async def _compress_large_outputs(writes: Sequence[JournalWrite]) -> dict[int, dict[str, Any]]:
+    """Return the rows of outputs that are kept apart, by the identity of their write."""
+    large = {id(write): write.step for write in writes if write.step is not None and is_large(write.step["output"])}
+    return dict(zip(large, await compress_outputs(list(large.values())), strict=True)) if large else {}
+
+
+async def _insert_steps(
+    database: Database,
+    connection: AsyncConnection,
+    writes: Sequence[JournalWrite],
+    outputs: Mapping[int, Mapping[str, Any]],
+) -> None:
+    rows = [_step_row(write.step, outputs.get(id(write))) for write in writes if write.step is not None]
     if not rows:
         return
     statement = database.insert(JobStep)
@@ -79,13 +102,23 @@ async def _insert_steps(database: Database, connection: AsyncConnection, writes:
     )
 
 
-async def _insert_usage(database: Database, connection: AsyncConnection, writes: Sequence[JournalWrite]) -> None:
-    rows = [write.usage for write in writes if write.usage is not None]
-    if rows:
-        statement = database.insert(ProviderUsage)
-        await connection.execute(
-            statement.on_conflict_do_nothing(index_elements=["job_id", "path", "fence", "call"]), rows
-        )
+async def _insert_usage(
+    database: Database, connection: AsyncConnection, writes: Sequence[JournalWrite], locked: Mapping[UUID, Any]
+) -> None:
+    """Count the calls; those of a job that was deleted meanwhile count without it, and without its user."""
+    rows = [
+        write.usage if write.job_id in locked else {**write.usage, **WITHOUT_JOB}
+        for write in writes
+        if write.usage is not None
+    ]
+    if rows:  # a row is known by its id, too: without a job the key of calls does not tell two writes apart
+        await connection.execute(database.insert(ProviderUsage).on_conflict_do_nothing(), rows)
+
+
+def _step_row(step: dict[str, Any], output: Mapping[str, Any] | None) -> dict[str, Any]:
+    if output is None:
+        return {**step, "large_output_bytes": None}
+    return {**step, "output": None, "large_output_bytes": output["size_bytes"]}
 
 
 async def _write_progress(

@@ -19,7 +19,7 @@ WORK_CHANNEL = "callboard_work"  # PostgreSQL NOTIFY: there is work, or a run is
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NewJob:
-    """A job to write. `values` are columns of `Job`; `bundle` those of its `WorkflowBundle`, once per process."""
+    """A job to write. `values` are columns of `Job`; `bundle` those of its `WorkflowBundle`."""
 
     values: dict[str, Any]
     bundle: dict[str, Any] | None
@@ -47,15 +47,20 @@ async def insert_jobs(database: Database, jobs: Sequence[NewJob]) -> list[Accept
     A job that stands there already is one whose commit was not heard of: writing it again is success.
     """
     async with database.transaction() as connection:
-        await _insert_bundles(database, connection, jobs)
-        earlier = await _take_keys(database, connection, jobs)
-        new = [job for job in jobs if job.job_id not in earlier]
-        if new:
-            jobs_once = database.insert(Job).on_conflict_do_nothing(index_elements=["id"])
-            events_once = database.insert(JobEvent).on_conflict_do_nothing(index_elements=["job_id", "event_id"])
-            await connection.execute(jobs_once, [job.values for job in new])
-            await connection.execute(events_once, [_queued_event(job.values) for job in new])
-            await notify(database, connection)
+        return await insert_jobs_in(database, connection, jobs)
+
+
+async def insert_jobs_in(database: Database, connection: AsyncConnection, jobs: Sequence[NewJob]) -> list[Accepted]:
+    """Write `jobs` in this transaction; as `insert_jobs` otherwise."""
+    await _keep_bundles(database, connection, jobs)
+    earlier = await _take_keys(database, connection, jobs)
+    new = [job for job in jobs if job.job_id not in earlier]
+    if new:
+        jobs_once = database.insert(Job).on_conflict_do_nothing(index_elements=["id"])
+        events_once = database.insert(JobEvent).on_conflict_do_nothing(index_elements=["job_id", "event_id"])
+        await connection.execute(jobs_once, [job.values for job in new])
+        await connection.execute(events_once, [_queued_event(job.values) for job in new])
+        await notify(database, connection)
     return [earlier.get(job.job_id) or Accepted(job.job_id, is_new=True) for job in jobs]
 
 
@@ -68,11 +73,32 @@ async def notify(database: Database, connection: AsyncConnection, payload: str =
         )
 
 
-async def _insert_bundles(database: Database, connection: AsyncConnection, jobs: Sequence[NewJob]) -> None:
+async def _keep_bundles(database: Database, connection: AsyncConnection, jobs: Sequence[NewJob]) -> None:
+    """Have the bundles of `jobs` there until this transaction ends, and after it since its jobs name them.
+
+    `retention.py` deletes bundles that no job names. Both lock a bundle's row first, as a foreign key would:
+    one that is about to be named is not deleted, and one that was deleted a moment ago is written anew.
+    """
     bundles = {job.bundle["hash"]: job.bundle for job in jobs if job.bundle is not None}
-    if bundles:
+    missing = await _lock_bundles(connection, sorted(bundles))
+    while missing:  # once more, where another process wrote the same one first
         statement = database.insert(WorkflowBundle).on_conflict_do_nothing()
-        await connection.execute(statement, [bundles[key] for key in sorted(bundles)])
+        await connection.execute(statement, [bundles[key] for key in missing])
+        missing = await _lock_bundles(connection, missing)
+
+
+async def _lock_bundles(connection: AsyncConnection, hashes: Sequence[str]) -> list[str]:
+    """Keep others from deleting the bundles of `hashes` and return those that are not there."""
+    if not hashes:
+        return []
+    query = (
+        sa.select(WorkflowBundle.hash)
+        .where(WorkflowBundle.hash.in_(hashes))
+        .order_by(WorkflowBundle.hash)
+        .with_for_update(read=True, key_share=True)
+    )
+    there = set(await connection.scalars(query))
+    return [each for each in hashes if each not in there]
 
 
 async def _take_keys(database: Database, connection: AsyncConnection, jobs: Sequence[NewJob]) -> dict[UUID, Accepted]:

@@ -25,13 +25,20 @@ MAX_PROMPT_CHARS = 2_000_000  # of all prompts that a plan shows
 
 @dataclass(slots=True)
 class Notes:
-    """What a dry run has to say beside its numbers, each thing once. `room_chars` is what is left for prompts."""
+    """What a dry run has to say beside its numbers, each thing once. `room_chars` is what is left for prompts.
+
+    `around` is the step whose workflow is gone through, and where it stands in the file that is asked about.
+    """
 
     warnings: dict[tuple[str, str], WorkflowFinding] = field(default_factory=dict)
     assumptions: dict[str, None] = field(default_factory=dict)
     room_chars: int = MAX_PROMPT_CHARS
+    around: tuple[str, str] | None = None
 
     def warn(self, pointer: str, message: str, *, code: str) -> None:
+        if self.around is not None:  # the pointer leads into another file
+            pointer, path = self.around
+            message = f'In the workflow that "{path}" runs: {message}'
         finding = WorkflowFinding(pointer=pointer, message=message, code=code, severity=Severity.WARNING)
         self.warnings.setdefault((code, message), finding)
 

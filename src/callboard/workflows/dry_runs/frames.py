@@ -1,6 +1,9 @@
-"""What a dry run carries from step to step, and what it finds. Shared by `walk.py`, `branching.py` and `looping.py`."""
+"""What a dry run carries from step to step, and what it finds. Shared by `walk.py` and what it goes
+through: `branching.py`, `looping.py`, `subruns.py`.
+"""
 
 from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
 from typing import Protocol
 
@@ -81,4 +84,12 @@ class Walker(Protocol):
 
     def items_to_walk(self, count: int) -> int:
         """Return how many of so many items are gone through; the others are taken to be like these."""
+        ...
+
+    def inside(self, step: CompiledStep) -> AbstractContextManager[None]:
+        """Go on, until the end of the context, in the workflow that `step` runs."""
+        ...
+
+    def within_limit(self, load: Load, timeout_seconds: float) -> Load:
+        """Return the load with no more seconds than a run may take."""
         ...

@@ -58,7 +58,10 @@ class PastStep:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PastRuns:
-    """The last completed runs of a workflow: how many, how long they took, and their steps by id."""
+    """The last completed runs of a workflow: how many, how long they took, and their steps by id.
+
+    A step of a workflow that the step `sub` runs has the id `sub/its_id`.
+    """
 
     runs: int
     duration_ms: Seen

@@ -120,7 +120,10 @@ class PlannedLoop:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PlanBranch:
-    """Steps inside a step. `share` is how likely it is taken, of a choice; `name` is empty for a loop."""
+    """Steps inside a step. `share` is how likely it is taken, of a choice; `name` is empty for a loop.
+
+    Of a step that runs another workflow, `name` is that of the workflow.
+    """
 
     name: str
     condition: str | None

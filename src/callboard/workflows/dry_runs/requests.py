@@ -17,7 +17,7 @@ from callboard.workflows.dry_runs.history import History, PastRuns
 from callboard.workflows.dry_runs.plans import DryRun
 from callboard.workflows.dry_runs.prices import CallPrices
 from callboard.workflows.dry_runs.walk import NO_INPUT, DryRunTooSlowError, foresee
-from callboard.workflows.files import BrokenWorkflow, WorkflowFileReader
+from callboard.workflows.files import BrokenWorkflow, LoadedWorkflow, WorkflowFileReader
 from callboard.workflows.findings import WorkflowFinding
 from callboard.workflows.steps.registry import StepRegistry
 
@@ -82,6 +82,10 @@ class DryRuns:
             return Rehearsal(workflow_name=compiled.name, findings=compiled.findings, dry_run=None)
         return await self.of_workflow(compiled, input_data, tenant_id=tenant_id)
 
+    async def read_definition(self, raw: JsonValue) -> LoadedWorkflow | BrokenWorkflow:
+        """Return the definition `raw` with all that it names, or what is wrong with it. Raises: DryRunTooSlowError."""
+        return await self._in_thread(lambda: self._reader.read_value(raw, name=UNNAMED))
+
     def close(self) -> None:
         """Start nothing more; what runs ends by its own limit."""
         self._threads.shutdown(wait=False, cancel_futures=True)
@@ -90,7 +94,7 @@ class DryRuns:
         read = self._reader.read_value(raw, name=UNNAMED)
         if isinstance(read, BrokenWorkflow):
             return read
-        compiled = compile_workflow(read.bundle(self._defaults_for(read.name)), self._registry)
+        compiled = compile_workflow(read.bundle(self._defaults_for(read.name), self._defaults_for), self._registry)
         return replace(compiled, warnings=read.warnings)  # which know of prices, too
 
     def _foresee(self, workflow: CompiledWorkflow, input_data: JsonValue, past: PastRuns | None) -> DryRun:

@@ -122,7 +122,7 @@ class PlannedLoopRead(BaseModel):
 class PlanBranchRead(BaseModel):
     """Steps inside a step."""
 
-    name: str = Field(description="The branch; empty for a loop.")
+    name: str = Field(description="The branch, or the workflow that the step runs; empty for a loop.")
     condition: str | None
     certainty: Literal["certain", "possible", "never"]
     share: float = Field(description="How likely it is taken, 0 to 1.")

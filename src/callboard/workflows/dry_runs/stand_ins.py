@@ -5,7 +5,7 @@ from typing import NoReturn
 
 from callboard.core.errors import PermanentError
 from callboard.core.json_values import JsonValue
-from callboard.workflows.references import StepView
+from callboard.workflows.references import Scope, StepView
 from callboard.workflows.steps.base import PaidCall, StepSequence
 from callboard.workflows.steps.waiting import Wait, WaitEnd
 
@@ -56,6 +56,12 @@ class NoChildren:
         self, sequence: StepSequence, index: int, *, names: Mapping[str, JsonValue]
     ) -> Sequence[StepView]:
         del sequence, index, names
+        _refuse()
+
+    async def run_apart(
+        self, sequence: StepSequence, *, input_data: JsonValue, context: Mapping[str, JsonValue]
+    ) -> tuple[Scope, Sequence[StepView]]:
+        del sequence, input_data, context
         _refuse()
 
 

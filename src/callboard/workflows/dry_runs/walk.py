@@ -6,7 +6,8 @@ is known are really run; a condition that hangs on something unknown leaves all 
 """
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from decimal import Decimal
 
@@ -35,6 +36,7 @@ from callboard.workflows.dry_runs.plans import (
 )
 from callboard.workflows.dry_runs.prices import CallPrices
 from callboard.workflows.dry_runs.stand_ins import NoCalls, NoChildren
+from callboard.workflows.dry_runs.subruns import run_inside
 from callboard.workflows.dry_runs.sums import scaled
 from callboard.workflows.errors import UnresolvedReferenceError
 from callboard.workflows.flows import Flows
@@ -49,6 +51,7 @@ from callboard.workflows.steps.foresight import (
     ForeseenParallel,
     ForeseenServiceCall,
     ForeseenWait,
+    ForeseenWorkflow,
 )
 from callboard.workflows.unknown_values import TextSize, UnknownBook
 
@@ -102,7 +105,7 @@ async def foresee(
     )
     walked = await walk.sequence(workflow.steps, Frame(scope, views))
     walk.check_outputs(workflow, scope)
-    load = _within_limit(walked.load, workflow, notes)
+    load = walk.within_limit(walked.load, workflow.timeout_seconds)
     return DryRun(
         workflow_name=workflow.name,
         workflow_version=workflow.definition.version,
@@ -179,6 +182,26 @@ class _Walk:
         left = MAX_STEPS_WALKED - self.steps_walked
         return max(1, min(count, MAX_ITEMS_WALKED, left))
 
+    @contextmanager
+    def inside(self, step: CompiledStep) -> Iterator[None]:
+        """Go on in the workflow that `step` runs: its steps have a history, and ids, of their own."""
+        past, around, prefix = self.past, self.notes.around, f"{step.id}/"
+        pointer, path = (step.pointer, step.id) if around is None else (around[0], f"{around[1]}/{step.id}")
+        self.past = {key.removeprefix(prefix): seen for key, seen in past.items() if key.startswith(prefix)}
+        self.notes.around = pointer, path
+        try:
+            yield
+        finally:
+            self.past, self.notes.around = past, around
+
+    def within_limit(self, load: Load, timeout_seconds: float) -> Load:
+        """Return the load with no more seconds than a run may take."""
+        limit, seconds = Decimal(str(timeout_seconds)), load.seconds
+        if seconds.likely > limit:
+            message = f"The run is likely to take {seconds.likely:.0f} s, and its timeout_seconds is {limit:.0f}."
+            self.notes.warn("/timeout_seconds", message, code="timeout_likely")
+        return replace(load, seconds=Span(*(min(end, limit) for end in (seconds.low, seconds.likely, seconds.high))))
+
     async def _foresee(self, step: CompiledStep, frame: Frame) -> Found:
         past = self.past.get(step.id)
         if not isinstance(step.body, Foreseeable):
@@ -205,6 +228,8 @@ class _Walk:
                 return await run_beside(self, ahead, frame)
             case ForeseenLoop():
                 return await run_loop(self, step, ahead, frame)
+            case ForeseenWorkflow():
+                return await run_inside(self, step, ahead, frame)
             case _:
                 return await self._work(step, frame)
 
@@ -334,16 +359,6 @@ def _run_context(workflow: CompiledWorkflow, book: UnknownBook) -> dict[str, Jso
     """Return the reserved names of the context; but for the workflow's, they are known when the run starts."""
     unknown = {name: book.new(f"context.{name}", TextSize.exactly(36)) for name in ("job_id", "user_id", "started_at")}
     return {**unknown, "workflow": workflow.name}
-
-
-def _within_limit(load: Load, workflow: CompiledWorkflow, notes: Notes) -> Load:
-    """Return the load with no more seconds than the run may take."""
-    limit = Decimal(str(workflow.timeout_seconds))
-    seconds = load.seconds
-    if seconds.likely > limit:
-        message = f"The run is likely to take {seconds.likely:.0f} s, and its timeout_seconds is {limit:.0f}."
-        notes.warn("/timeout_seconds", message, code="timeout_likely")
-    return replace(load, seconds=Span(*(min(end, limit) for end in (seconds.low, seconds.likely, seconds.high))))
 
 
 def _seen(seen: Seen | None) -> Span:

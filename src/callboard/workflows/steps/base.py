@@ -14,10 +14,10 @@ from typing import Annotated, Any, NoReturn, Protocol, TypeAlias, TypeVar
 
 from pydantic import BaseModel, WithJsonSchema
 
-from callboard.core.errors import TemporaryError
+from callboard.core.errors import Finding, TemporaryError
 from callboard.core.json_values import JsonValue
 from callboard.workflows.conditions import Condition, ConditionText, Expression
-from callboard.workflows.definition import DEFAULT_CALL_SECONDS, ErrorMode, RetryPolicy
+from callboard.workflows.definition import DEFAULT_CALL_SECONDS, ErrorMode, RetryPolicy, WorkflowDefinition
 from callboard.workflows.flows import Flows
 from callboard.workflows.prompts import Prompt
 from callboard.workflows.references import Reference, Scope, StepView, Template
@@ -160,8 +160,15 @@ class Checkpointer(Protocol):
         """
         ...
 
+    async def may_begin(self) -> None:
+        """Return when a new step may begin: at once, or when what is to be written has been.
+
+        Raises: RunSuspended, when none may.
+        """
+        ...
+
     def ensure_running(self) -> None:
-        """Return when a new step may begin. Raises: RunSuspended otherwise."""
+        """Return when a step may be tried again. Raises: RunSuspended otherwise."""
         ...
 
 
@@ -247,11 +254,20 @@ class StepFailedError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class StepSequence:
-    """Steps that run one after the other inside a container. `branch` is their segment of the path, "" for none."""
+    """Steps that run one after the other inside a container. `branch` is their segment of the path, "" for none.
+
+    Those of another workflow are `is_apart`: they see nothing of what is around the container.
+    """
 
     steps: "tuple[CompiledStep, ...]"
     branch: str = ""
     is_loop: bool = False
+    is_apart: bool = False
+
+    @property
+    def is_closed(self) -> bool:
+        """True where no step outside can read these."""
+        return self.is_loop or self.is_apart
 
     def prefix(self, container_path: str, index: int | None = None) -> str:
         """Return what stands before a step's id in the paths of this sequence.
@@ -287,6 +303,43 @@ class CompiledStep:
     timeout_seconds: float = DEFAULT_CALL_SECONDS
     aliases: tuple[str, ...] = ()
     sequences: tuple[StepSequence, ...] = ()
+    budget_usd: float | None = None  # of the workflow that it runs
+
+
+class Subworkflow(Protocol):
+    """A workflow as the step runs it that names it. Every compiled workflow is one."""
+
+    @property
+    def name(self) -> str: ...
+
+    @property
+    def definition(self) -> WorkflowDefinition: ...
+
+    @property
+    def sequence(self) -> StepSequence: ...
+
+    @property
+    def outputs(self) -> Template | None: ...
+
+    @property
+    def context(self) -> Mapping[str, JsonValue]:
+        """The constants of its file."""
+        ...
+
+    @property
+    def timeout_seconds(self) -> float: ...
+
+    def complete_input(self, value: JsonValue) -> JsonValue:
+        """Return `value` with the defaults that its `input_schema` gives for what is absent."""
+        ...
+
+    def validate_input(self, value: JsonValue) -> list[Finding]:
+        """Return everything in `value` that its `input_schema` refuses; pointers start at the input."""
+        ...
+
+    def result(self, scope: Scope, last_output: JsonValue) -> dict[str, JsonValue]:
+        """Return its outputs in `scope`, or what its last step gave. Raises: UnresolvedReferenceError."""
+        ...
 
 
 class Children(Protocol):
@@ -304,6 +357,12 @@ class Children(Protocol):
         self, sequence: StepSequence, index: int, *, names: Mapping[str, JsonValue]
     ) -> Sequence[StepView]:
         """Run the steps of a loop for one item, with `names` beside the container's own scope."""
+        ...
+
+    async def run_apart(
+        self, sequence: StepSequence, *, input_data: JsonValue, context: Mapping[str, JsonValue]
+    ) -> tuple[Scope, Sequence[StepView]]:
+        """Run the steps of another workflow in a scope of their own, and return it with how each of them ended."""
         ...
 
 
@@ -404,6 +463,13 @@ class StepCompiler(Protocol):
         """Return the steps of a branch; with `loop_names`, of a loop whose items go by those names.
 
         `raw_steps` is the list at `place`, or the one step there.
+        """
+        ...
+
+    def workflow(self, name: str, *place: str | int) -> Subworkflow:
+        """Return the workflow `name`, whose steps are this step's from now on.
+
+        One that cannot be run is reported and ends this step's compilation.
         """
         ...
 

@@ -48,6 +48,7 @@ class _Window(Generic[ResultT]):
         self._failures: dict[int, StepFailedError] = {}
         self._running: dict[asyncio.Task[ResultT], int] = {}
         self._stop: BaseException | None = None
+        self._is_unwinding = False
 
     async def run(self) -> list[ResultT]:
         following = iter(range(len(self._starts)))
@@ -61,6 +62,8 @@ class _Window(Generic[ResultT]):
                     self._take(task)
         finally:
             await self._cancel_running()  # there are some only when we are cancelled ourselves
+            if self._is_unwinding:
+                self._flows.end()
         if self._stop is not None:
             raise self._stop
         if self._failures:
@@ -95,13 +98,19 @@ class _Window(Generic[ResultT]):
             return
         self._stop = error
         if not isinstance(error, RunSuspended):
-            for task in self._running:
-                task.cancel()
+            self._cancel_all()
 
-    async def _cancel_running(self) -> None:
+    def _cancel_all(self) -> None:
+        """Cancel what runs. Until it has unwound this run is not idle, though all its flows may stand aside."""
+        if not self._is_unwinding:
+            self._is_unwinding = True
+            self._flows.begin()
         for task in self._running:
             task.cancel()
+
+    async def _cancel_running(self) -> None:
         if self._running:
+            self._cancel_all()
             await asyncio.wait(self._running)
             for task in self._running:
                 self._flows.end()

@@ -10,7 +10,7 @@ from typing import Protocol, TypeAlias, runtime_checkable
 
 from callboard.core.json_values import JsonValue
 from callboard.workflows.references import Scope
-from callboard.workflows.steps.base import StepSequence
+from callboard.workflows.steps.base import StepSequence, Subworkflow
 
 IsKnown: TypeAlias = Callable[[JsonValue], bool]
 
@@ -102,6 +102,15 @@ class ForeseenWait:
     may_time_out: bool
 
 
+@dataclass(frozen=True, slots=True)
+class ForeseenWorkflow:
+    """Another workflow runs, with this input, defaults filled in, and this `context`."""
+
+    workflow: Subworkflow
+    input_data: JsonValue
+    context: Mapping[str, JsonValue]
+
+
 Foreseen: TypeAlias = (
     ForeseenModelCall
     | ForeseenServiceCall
@@ -110,6 +119,7 @@ Foreseen: TypeAlias = (
     | ForeseenChoice
     | ForeseenParallel
     | ForeseenLoop
+    | ForeseenWorkflow
 )
 
 

@@ -48,10 +48,15 @@ class Rehearsals:
         input_data: JsonValue = NO_INPUT,
         past: PastRuns | None = None,
         max_seconds: float = 30,
+        workflows: dict[str, dict[str, Any]] | None = None,
         **fields: Any,
     ) -> DryRun:
         definition = {"name": "rehearsed", "steps": list(steps), **fields}
-        bundle = Bundle(definition=definition, prompts=self.prompts, defaults=DEFAULTS)
+        others = {
+            name: Bundle(definition={"name": name, **each}, prompts=self.prompts, defaults=DEFAULTS)
+            for name, each in (workflows or {}).items()
+        }
+        bundle = Bundle(definition=definition, prompts=self.prompts, defaults=DEFAULTS, workflows=others)
         prices = CallPrices(ModelPrices(PRICES), PRICES)
         workflow = compile_workflow(bundle, self.registry)
         return await foresee(workflow, input_data, prices=prices, past=past, max_seconds=max_seconds)

@@ -2,13 +2,24 @@
 
 import asyncio
 from decimal import Decimal
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
 
+from callboard.workflows.dry_runs.history import Seen
 from callboard.workflows.dry_runs.plans import NOTHING, Certainty, Span
 from callboard.workflows.dry_runs.walk import MAX_ITEMS_WALKED, DryRunTooSlowError
-from tests.unit.workflows.dry_runs.conftest import Rehearsals, ask, choose, look_up, repeat, say, steps_of
+from tests.unit.workflows.dry_runs.conftest import (
+    Rehearsals,
+    ask,
+    choose,
+    look_up,
+    past_runs,
+    past_step,
+    repeat,
+    say,
+    steps_of,
+)
 
 SCHEMA = {
     "type": "object",
@@ -340,6 +351,88 @@ class TestLimits:
         found = await asyncio.to_thread(lambda: asyncio.run(rehearse(say("a", "x"), ask("b", "x"), input_data={})))
 
         assert [step.id for step in found.plan] == ["a", "b"]
+
+
+class TestWorkflowsInside:
+    INNER: ClassVar[dict[str, Any]] = {
+        "input_schema": SCHEMA,
+        "steps": [ask("draft", "Hi ${input.name}, be ${input.tone}"), say("text", "${steps.draft.content}!")],
+        "outputs": {"text": "${steps.text.output}", "for": "${input.name}"},
+    }
+
+    @staticmethod
+    def sub(given: Any, **fields: Any) -> dict[str, Any]:
+        return {"id": "sub", "type": "workflow", "config": {"workflow": "inner", "input": given}, **fields}
+
+    async def test_are_gone_through_with_their_input(self, rehearse: Rehearsals) -> None:
+        found = await rehearse(
+            self.sub({"name": "${input.who}"}), input_data={"who": "Ada"}, workflows={"inner": self.INNER}
+        )
+
+        (sub,) = found.plan
+        (inside,) = sub.branches
+        assert [step.id for step in inside.steps] == ["draft", "text"]
+        assert prompt_of(found.plan, "draft") == "Hi Ada, be kind"
+        assert sub.load == inside.steps[0].load + inside.steps[1].load
+        assert sub.load.cost_usd is not None
+        assert sub.load.cost_usd.high > 0
+
+    async def test_give_what_is_known_of_their_outputs(self, rehearse: Rehearsals) -> None:
+        steps = [self.sub({"name": "Ada"}), say("known", "${steps.sub.for}"), ask("end", "${steps.sub.text}")]
+
+        found = await rehearse(*steps, input_data={}, workflows={"inner": self.INNER})
+
+        assert steps_of(found.plan)["known"].problem is None
+        assert prompt_of(found.plan, "end").startswith("«steps.text")
+
+    async def test_whose_input_would_not_fit_are_told(self, rehearse: Rehearsals) -> None:
+        found = await rehearse(
+            self.sub({"name": "${input.who}"}), input_data={"who": 5}, workflows={"inner": self.INNER}
+        )
+
+        (sub,) = found.plan
+        assert sub.problem is not None
+        assert '/name: 5 is not of type "string"' in sub.problem
+
+    async def test_in_a_loop_count_once_per_item(self, rehearse: Rehearsals) -> None:
+        steps = [repeat("each", "${input.names}", self.sub({"name": "${item}"}))]
+
+        found = await rehearse(*steps, input_data={"names": ["Ada", "Lin", "Bo"]}, workflows={"inner": self.INNER})
+
+        assert steps_of(found.plan)["draft"].times == Span.exactly(3)
+        assert steps_of(found.plan)["draft"].calls[2].messages[0].text == "Hi Bo, be kind"
+
+    async def test_that_are_skipped_never_run(self, rehearse: Rehearsals) -> None:
+        found = await rehearse(
+            self.sub({"name": "Ada"}, when="input.n > 1"), input_data={"n": 1}, workflows={"inner": self.INNER}
+        )
+
+        assert {step.certainty for step in steps_of(found.plan).values()} == {Certainty.NEVER}
+
+    async def test_have_a_history_of_their_own(self, rehearse: Rehearsals) -> None:
+        past = past_runs(
+            draft=past_step(output_tokens=Seen(100, 100, 100), calls=Seen(1, 1, 1)),
+            **{"sub/draft": past_step(output_tokens=Seen(7, 7, 7), calls=Seen(1, 1, 1))},
+        )
+        steps = [ask("draft", "Hi"), self.sub({"name": "Ada"})]
+
+        found = await rehearse(*steps, input_data={}, past=past, workflows={"inner": self.INNER})
+
+        outer, sub = found.plan
+        assert outer.load.output_tokens.likely == 100
+        assert steps_of([sub])["draft"].load.output_tokens.likely == 7
+        assert steps_of([sub])["draft"].basis == "history"
+
+    async def test_their_warnings_stand_at_the_step_of_this_file(self, rehearse: Rehearsals) -> None:
+        inner = {**self.INNER, "steps": [ask("draft", "Hi", config={"max_tokens": None})], "outputs": {"text": "x"}}
+        inner["timeout_seconds"] = 1
+
+        found = await rehearse(self.sub({"name": "Ada"}), input_data={}, workflows={"inner": inner})
+
+        assert {warning.pointer for warning in found.warnings} == {"/steps/0"}
+        assert {warning.code for warning in found.warnings} == {"no_max_tokens", "timeout_likely"}
+        assert all(warning.message.startswith('In the workflow that "sub" runs: ') for warning in found.warnings)
+        assert found.load.seconds.high == 1
 
 
 FORM = {"type": "object", "properties": {"fine": {"type": "boolean"}, "remark": {"type": "string"}}}

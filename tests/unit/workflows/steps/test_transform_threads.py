@@ -152,6 +152,11 @@ class NoChildren(Children):
     ) -> Sequence[StepView]:
         raise NotImplementedError
 
+    async def run_apart(
+        self, sequence: StepSequence, *, input_data: JsonValue, context: Mapping[str, JsonValue]
+    ) -> tuple[Scope, Sequence[StepView]]:
+        raise NotImplementedError
+
 
 def execution_of(value: JsonValue) -> StepExecution:
     """Return one attempt by itself: the engine would write the large result down on the loop."""
