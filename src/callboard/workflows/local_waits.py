@@ -27,7 +27,7 @@ WayOut: TypeAlias = Callable[[str, Wait], str]
 class AnswerMisfitError(PermanentError):
     """An answer that was written ahead does not fit the form of its approval."""
 
-    code = "answer_invalid"
+    code = "invalid_answer"
     category = "workflow"
 
 

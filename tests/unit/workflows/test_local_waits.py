@@ -102,7 +102,7 @@ class TestPeople:
         result = await run(approval(form_schema=FORM), waits=people(ok={"fine": "yes"}))
 
         assert result.error is not None
-        assert result.error["type"] == "answer_invalid"
+        assert result.error["type"] == "invalid_answer"
         assert '/fine "yes" is not of type "boolean"' in result.error["message"]
 
     async def test_are_asked_where_nothing_was_written(self) -> None:

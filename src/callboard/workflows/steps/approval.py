@@ -1,6 +1,6 @@
 """The `approval` step: stops for a person's answer. `wiring` hands it to the registry.
 
-Whoever answers does so over HTTP (`jobs/approvals_router.py`); while nobody has, the run holds no worker.
+Whoever answers does so over HTTP (`jobs/people_router.py`); while nobody has, the run holds no worker.
 """
 
 from collections.abc import Mapping
