@@ -27,6 +27,7 @@ from callboard.workflows.transforms.markdown.schema import FieldRule, MarkdownSc
 ROOT = Path(__file__).resolve().parents[1]
 PAGE = Path("docs/workflow-format.md")
 MAX_DEFAULT_CHARS = 40
+REFERENCE_PATTERN = r"^\$\{.*\}$"
 
 _TABLE = re.compile(r"(<!-- table: (?P<name>[a-z_:. ]+) -->\n).*?(<!-- end of table -->)", re.DOTALL)
 
@@ -119,6 +120,8 @@ def _type(about: Mapping[str, Any], schema: Mapping[str, Any]) -> str:
         return "one of " + ", ".join(f"`{value}`" for value in about["enum"])
     if "const" in about:
         return f"`{about['const']}`"
+    if about.get("pattern") == REFERENCE_PATTERN:
+        return "a reference"
     kind = str(about.get("type", "any JSON"))
     if kind == "array" and "items" in about:
         inner = _type(about["items"], schema)

@@ -12,6 +12,7 @@ from tests.fixtures.processes import ROOT, free_port
 
 GUIDES = ROOT / "docs" / "guides"
 FIRST, TESTING = GUIDES / "first-workflow.md", GUIDES / "testing-workflows.md"
+PEOPLE = GUIDES / "people-and-time.md"
 COLUMNS = 120
 
 
@@ -34,6 +35,11 @@ def testing(tmp_path_factory: pytest.TempPathFactory) -> dict[int, Ended]:
     return outcomes_of(TESTING, tmp_path_factory.mktemp("testing"))
 
 
+@pytest.fixture(scope="module")
+def people(tmp_path_factory: pytest.TempPathFactory) -> dict[int, Ended]:
+    return outcomes_of(PEOPLE, tmp_path_factory.mktemp("people"))
+
+
 class TestFirstWorkflow:
     @pytest.mark.parametrize("command", commands_of(FIRST), ids=lambda command: command.name)
     def test_gives_what_the_page_shows(self, command: Command, first: dict[int, Ended]) -> None:
@@ -49,6 +55,12 @@ class TestTestingWorkflows:
     @pytest.mark.parametrize("command", commands_of(TESTING), ids=lambda command: command.name)
     def test_gives_what_the_page_shows(self, command: Command, testing: dict[int, Ended]) -> None:
         assert find_mistakes(command, testing[command.line]) == []
+
+
+class TestPeopleAndTime:
+    @pytest.mark.parametrize("command", commands_of(PEOPLE), ids=lambda command: command.name)
+    def test_gives_what_the_page_shows(self, command: Command, people: dict[int, Ended]) -> None:
+        assert find_mistakes(command, people[command.line]) == []
 
 
 class TestCompare:

@@ -18,6 +18,7 @@ from callboard.core.recording import Recorder, Tape
 from callboard.workbench import Workbench
 from callboard.workflows.json_files import TEST_SUFFIX
 from callboard.workflows.local_runs import LocalRun
+from callboard.workflows.recorded_test_runs import waits_of
 
 REPLAY_SUFFIX = ".replay.json"
 JUDGED = {"outputs", "outputs_contain", "error", "status"}  # expectations of the result, which stand for one another
@@ -57,7 +58,7 @@ async def _record(workbench: Workbench, case: Case) -> str:
     if findings:
         raise UnprocessableError(f"The input of {case.file.path}: {case.name} does not fit.", errors=findings)
     recorder = Recorder()
-    run = LocalRun(workflow, tape=Tape(recorder=recorder), secrets=environment_secrets())
+    run = LocalRun(workflow, tape=Tape(recorder=recorder), secrets=environment_secrets(), waits=waits_of(case.case))
     result = await run.perform(case.input_data)
     name = _answers_name(case)
     path = case.file.path.parent / name

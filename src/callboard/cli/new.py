@@ -10,6 +10,7 @@ from typing import Annotated, Any
 import typer
 from rich.text import Text
 
+from callboard.cli.answer_files import ANSWERS_SUFFIX
 from callboard.cli.exits import ExitCode
 from callboard.cli.failures import CommandError, reporting
 from callboard.cli.job_views import new_table
@@ -26,6 +27,7 @@ TEMPLATES = {  # a folder of templates/workflows -> what `--list` says of it
     "llm": "One question to a model, answered as data that fits a schema.",
     "api": "An outside service, and what to do when it fails.",
     "review": "Draft, judge, and write again only where needed.",
+    "approval": "A person publishes a draft, asks for changes, or drops it.",
     "loop": "The same question for each item of a list, several at a time.",
 }
 NEEDS_SANDBOX = {"api"}  # its service needs a key, or the word that answers may be made up
@@ -122,6 +124,9 @@ def _new_files(name: str, template: str, places: _Places) -> list[NewFile]:
         fill_in(source / "test.json", places.definitions / f"{name}.test.json", words),
         fill_in(source / "input.json", places.inputs / f"{name}.json", words),
     ]
+    answers = source / "answers.json"
+    if answers.is_file():
+        made.append(fill_in(answers, places.inputs / f"{name}{ANSWERS_SUFFIX}", words))
     prompts = source / "prompts"
     if prompts.is_dir():
         made += fill_in_all(prompts, places.prompts / name, words)
@@ -163,9 +168,10 @@ def _show_templates(output: Output) -> None:
 def _commands_of_workflow(template: str, made: Sequence[NewFile]) -> list[str]:
     definition, test, sample = (each.path for each in made[:3])
     made_up = "DEFAULT_LLM_PROVIDER=sandbox " if template in NEEDS_SANDBOX else ""
+    ahead = "".join(f" --answers {each.path}" for each in made if each.path.name.endswith(ANSWERS_SUFFIX))
     return [
         f"callboard validate {definition}",
-        f"{made_up}callboard run {definition} --input {sample}",
+        f"{made_up}callboard run {definition} --input {sample}{ahead}",
         f"callboard test {test}",
     ]
 

@@ -87,6 +87,8 @@ def _what(step: PlanStepRead) -> str:
     if step.calls:
         call = step.calls[0]
         parts = [clean(f"{call.provider} {call.model}") if call.model else clean(f"{call.service} {call.method}")]
+    if step.waits is not None:
+        parts = [clean(step.waits)]
     if step.loop is not None:
         about = "" if step.loop.is_count_known else "about "
         over = f" of {clean(step.loop.over)}" if step.loop.over else ""

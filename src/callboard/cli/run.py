@@ -10,13 +10,16 @@ from uuid import UUID
 
 import typer
 
+from callboard.cli.answer_files import ANSWERS_SUFFIX, check_names, read_answers
 from callboard.cli.exits import ExitCode
 from callboard.cli.failures import CommandError, reporting
 from callboard.cli.inputs import read_input_lines, read_input_or_json
+from callboard.cli.keyboard import Keyboard
 from callboard.cli.local_files import compile_loaded, describe_warnings, find_workflow, telling_findings
 from callboard.cli.local_recordings import check_writable, environment_secrets, write_recording
 from callboard.cli.options import JsonOption
 from callboard.cli.output import Output, open_output
+from callboard.cli.run_tree import RunTree
 from callboard.cli.run_views import describe_usage, show_end, watching
 from callboard.cli.stopping import until_stopped
 from callboard.core.config import Settings, load_settings
@@ -31,7 +34,9 @@ from callboard.workbench import Workbench, open_workbench, replay_defaults
 from callboard.workflows.compiled_workflow import CompiledWorkflow
 from callboard.workflows.files import LoadedWorkflow
 from callboard.workflows.local_runs import LocalResult, LocalRun, RunObserver
+from callboard.workflows.local_waits import LocalWaits, Respondent, WrittenWaits, go_on_at_once
 from callboard.workflows.steps.base import UsageRecord
+from callboard.workflows.steps.waiting import Wait, WaitKind
 
 RUNS_AT_ONCE = 10  # of the lines of --inputs
 NO_JOB = UUID(int=0)  # a run in memory is no job
@@ -48,6 +53,9 @@ class _Order:
     timeout_seconds: float | None
     record_to: Path | None
     recording: Recording | None
+    answers: WrittenWaits
+    answers_from: Path | None
+    skips_waits: bool
     is_quiet: bool
 
 
@@ -56,7 +64,8 @@ class _Order:
     'callboard run hello --input \'{"name": "Ada"}\'\n\n'
     "callboard run my/flow.json --input input.json --record answers.json\n\n"
     "callboard run my/flow.json --input input.json --replay answers.json --json | jq .result\n\n"
-    "callboard run flow.json --inputs many.jsonl > results.jsonl"
+    "callboard run flow.json --inputs many.jsonl > results.jsonl\n\n"
+    "callboard run review --input input.json --answers answers.json --skip-waits"
 )
 def run(
     workflow: Annotated[
@@ -79,6 +88,13 @@ def run(
     prompts: Annotated[
         Path | None, typer.Option(help="Folder of prompt files. Without it: beside the file, else PROMPTS_DIR.")
     ] = None,
+    answers: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE", help='What people answer and which signals come: {"people": ..., "signals": ...}.'
+        ),
+    ] = None,
+    skip_waits: Annotated[bool, typer.Option("--skip-waits", help="Let every waiting time pass at once.")] = False,
     timeout: Annotated[
         float | None, typer.Option(min=0.001, help="Seconds that the run may take, in place of the file's.")
     ] = None,
@@ -90,7 +106,8 @@ def run(
     There is no database, and nothing is kept. The steps are shown on stderr as they happen; stdout has the result
     alone. With --json it has one document: status, result, error, steps, cost_data. Without a provider's key,
     recorded or made-up answers serve (see `callboard settings default_llm`). ${secrets.NAME} is
-    CALLBOARD_SECRET_NAME of the environment.
+    CALLBOARD_SECRET_NAME of the environment. What waits for a person or a signal is asked on a terminal, and
+    taken from --answers elsewhere.
     """
     output = open_output(is_json=is_json, is_stream=inputs is not None)
     with reporting(output), telling_findings(output):
@@ -101,6 +118,9 @@ def run(
             timeout_seconds=timeout,
             record_to=None if record is None else check_writable(record),
             recording=None if replay is None else _read_recording(replay),
+            answers=WrittenWaits() if answers is None else read_answers(answers),
+            answers_from=answers,
+            skips_waits=skip_waits or replay is not None,
             is_quiet=quiet or is_json or inputs is not None,
         )
         settings = load_settings()
@@ -124,7 +144,8 @@ async def _run_one(output: Output, settings: Settings, order: _Order, given: str
         if loaded.warnings and not order.is_quiet:
             output.complain(f"{describe_warnings(loaded)}: callboard validate {loaded.path}", style="yellow")
         with watching(output, is_quiet=order.is_quiet) as view:
-            local = _new_run(workbench, compiled, order, recorder=recorder, observer=view)
+            keyboard = _keyboard(output, view)
+            local = _new_run(workbench, compiled, order, recorder=recorder, observer=view, respondent=keyboard)
             try:
                 result = await local.perform(input_data)
             except asyncio.CancelledError:
@@ -189,7 +210,10 @@ def _load(workbench: Workbench, order: _Order) -> tuple[LoadedWorkflow, Mapping[
     else:
         defaults = defaults_for(loaded.name)
     is_taped = order.recording is not None or order.record_to is not None  # a recording holds one set of defaults
-    return loaded, defaults, compile_loaded(workbench, loaded, defaults, None if is_taped else defaults_for)
+    compiled = compile_loaded(workbench, loaded, defaults, None if is_taped else defaults_for)
+    if order.answers_from is not None:
+        check_names(order.answers_from, order.answers, compiled)
+    return loaded, defaults, compiled
 
 
 def _check_input(compiled: CompiledWorkflow, input_data: JsonValue, *, hint: str = "") -> None:
@@ -204,7 +228,8 @@ def _check_input(compiled: CompiledWorkflow, input_data: JsonValue, *, hint: str
 
 def _input_hint(settings: Settings, name: str) -> str:
     """Return what to do for someone who gave no input: a sample may be there."""
-    samples = sorted((settings.workflows_dir.parent / "inputs").glob(f"{name}*.json"))
+    found = sorted((settings.workflows_dir.parent / "inputs").glob(f"{name}*.json"))
+    samples = [path for path in found if not path.name.endswith(ANSWERS_SUFFIX)]
     return f" None was given: try --input {samples[0]}" if samples else " None was given: see --input."
 
 
@@ -215,6 +240,7 @@ def _new_run(
     *,
     recorder: Recorder | None = None,
     observer: RunObserver | None = None,
+    respondent: Respondent | None = None,
 ) -> LocalRun:
     recording, playback = order.recording, None
     if recording is not None:
@@ -227,7 +253,28 @@ def _new_run(
         timeout_seconds=order.timeout_seconds,
         max_output_bytes=workbench.settings.max_step_output_bytes,
         started_at=None if recording is None else recording.started_at,
+        waits=LocalWaits(
+            order.answers,
+            respondent=respondent,
+            sleep=go_on_at_once if order.skips_waits else asyncio.sleep,
+            way_out=_way_out_of_wait,
+        ),
     )
+
+
+def _keyboard(output: Output, view: RunTree) -> Keyboard | None:
+    """Return the person at the keyboard, or None where nobody can be asked."""
+    if not sys.stdin.isatty() or not output.errors.is_terminal:
+        return None
+    return Keyboard(output, quiet=view.paused, descriptor=sys.stdin.fileno())
+
+
+def _way_out_of_wait(path: str, wait: Wait) -> str:
+    if wait.kind is WaitKind.EVENT:
+        sample = f'{{"signals": {{"{wait.name}": [...]}}}}'
+    else:
+        sample = f'{{"people": {{"{path}": ...}}}}'
+    return f"Run it in a terminal, or write the answer ahead: --answers FILE with {sample}."
 
 
 def _way_out(_: str) -> str:

@@ -4,13 +4,17 @@ A terminal's picture is drawn in a thread of its own: children are copied before
 may add one meanwhile.
 """
 
+import math
 import time
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from decimal import Decimal
 from typing import Any
 
+from callboard.core import clock
 from callboard.workflows.steps.base import StepOutcome, StepRecord, UsageRecord
+from callboard.workflows.steps.waiting import Wait, describe_wait, seconds_of
 
 LLM_SERVICE = "llm"
 
@@ -26,6 +30,8 @@ class StepNode:
     outcome: StepOutcome | None = None
     attempts: int = 1
     waits_seconds: float | None = None  # before the next attempt
+    waits_for: str = ""  # a person, a signal or a time, in words
+    waits_until: float | None = None
     error: Mapping[str, Any] | None = None
     text_length: int = 0
     text_tail: str = ""
@@ -79,6 +85,21 @@ class RunTree:
 
     def call_ended(self, call: str, usage: UsageRecord) -> None:
         self.node(call.rpartition("#")[0]).usage.append(usage)
+
+    def step_waits(self, path: str, wait: Wait) -> None:
+        node = self.node(path)
+        seconds = seconds_of(wait, clock.now())
+        node.waits_for = describe_wait(wait)
+        node.waits_until = self.now() + seconds if math.isfinite(seconds) else None
+
+    def step_goes_on(self, path: str) -> None:
+        node = self.node(path)
+        node.waits_for, node.waits_until = "", None
+
+    @contextmanager
+    def paused(self) -> Iterator[None]:
+        """Keep the screen still while the block lasts: somebody is asked."""
+        yield
 
     def node(self, path: str) -> StepNode:
         """Return the node of `path`, made with all above it where it is new."""

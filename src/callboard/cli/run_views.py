@@ -22,6 +22,7 @@ from callboard.cli.progress import MARKS
 from callboard.cli.run_tree import LLM_SERVICE, RunTree, StepNode, cost_of, tokens_of
 from callboard.workflows.local_runs import LocalResult
 from callboard.workflows.steps.base import StepRecord, UsageRecord
+from callboard.workflows.steps.waiting import Wait
 
 REFRESH_PER_SECOND = 8
 MAX_CHILDREN_AT_END = 60
@@ -48,6 +49,10 @@ class LineView(RunTree):
         again = f"again in {delay_seconds:.1f} s (attempt {attempt})"
         self._say(Text.assemble(("  ↻ ", "yellow"), clean(path), f"  {again}: {_short_error(error)}"))
 
+    def step_waits(self, path: str, wait: Wait) -> None:
+        super().step_waits(path, wait)
+        self._say(Text.assemble(("  ⏸ ", "yellow"), clean(path), f"  {clean(self.node(path).waits_for)}"))
+
     def step_ended(self, record: StepRecord) -> None:
         super().step_ended(record)
         self._say(Text.assemble("  ", describe_step(self.node(record.path), name=record.path, now=self.now())))
@@ -62,6 +67,17 @@ class LiveView(RunTree):
     def __init__(self, *, now: Callable[[], float] = time.monotonic) -> None:
         super().__init__(now=now)
         self._spinners: dict[str, Spinner] = {}  # kept, or each would begin anew with every picture
+        self.live: Live | None = None
+
+    @contextmanager
+    def paused(self) -> Iterator[None]:
+        if self.live is not None:
+            self.live.stop()
+        try:
+            yield
+        finally:
+            if self.live is not None:
+                self.live.start()
 
     def __rich__(self) -> RenderableType:
         took = format_duration((self.now() - self.started) * 1000)
@@ -87,8 +103,10 @@ def watching(output: Output, *, is_quiet: bool) -> Iterator[RunTree]:
         yield LineView(output)
     else:
         tree = LiveView()
-        with Live(tree, console=console, refresh_per_second=REFRESH_PER_SECOND, transient=True):
+        with Live(tree, console=console, refresh_per_second=REFRESH_PER_SECOND, transient=True) as live:
+            tree.live = live
             yield tree
+            tree.live = None
         for each in draw_tree(tree, label=partial(_final_label, tree), max_children=MAX_CHILDREN_AT_END):
             console.print(each)
 
@@ -181,6 +199,9 @@ def describe_step(node: StepNode, *, name: str, now: float) -> Text:
     if node.is_running and node.waits_seconds is not None:
         again = f"  again after {node.waits_seconds:.1f} s"
         line.append(f"{again}: {_short_error(node.error or {})}", style="yellow")
+    if node.is_running and node.waits_for:
+        left = "" if node.waits_until is None else f", {format_duration(max(0, node.waits_until - now) * 1000)} left"
+        line.append(f"  {clean(node.waits_for)}{left}", style="yellow")
     if node.is_running and node.text_length:
         tail = " ".join(clean(node.text_tail).split())[-TAIL_CHARS:]
         line.append(f"  {format_count(node.text_length)} characters …{tail}", style="dim")

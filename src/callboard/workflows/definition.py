@@ -10,6 +10,7 @@ import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
+from types import MappingProxyType
 from typing import Annotated, Any, TypeVar
 
 from pydantic import (
@@ -27,7 +28,7 @@ from callboard.core.json_values import JsonValue
 from callboard.workflows.findings import WorkflowFinding, pointer_of, suggest
 from callboard.workflows.references import STEP_FIELDS
 from callboard.workflows.shape_faults import IN_CONFIG, PATTERN_RULES, findings_of, meant_field
-from callboard.workflows.short_forms import Moves, describe_kind, fold_step, given_twice, rename, shape_fault
+from callboard.workflows.short_forms import Moves, Place, describe_kind, fold_step, given_twice, rename, shape_fault
 
 DEFAULT_RUN_SECONDS = 600
 DEFAULT_CALL_SECONDS = 120
@@ -124,7 +125,7 @@ class StepDefinition(_Strict):
     outputs: Aliases = Field(default=(), strict=False, description="Further names of the output.")
 
     _pointer: str = PrivateAttr(default="")
-    _lifted: frozenset[str] = PrivateAttr(default=frozenset())
+    _lifted: Mapping[str, Place] = PrivateAttr(default_factory=dict)
 
     @property
     def pointer(self) -> str:
@@ -140,10 +141,12 @@ class StepDefinition(_Strict):
 
         Containers may carry their config on the step itself; the pointer then leads there.
         """
-        is_lifted = bool(parts) and parts[0] in self._lifted
-        return pointer_of(*parts, base=self._pointer if is_lifted else f"{self._pointer}/config")
+        place = self._lifted.get(str(parts[0])) if parts else None
+        if place is None:
+            return pointer_of(*parts, base=f"{self._pointer}/config")
+        return pointer_of(*place, *parts[1:], base=self._pointer)
 
-    def note_place(self, pointer: str, *, lifted: frozenset[str] = frozenset()) -> None:
+    def note_place(self, pointer: str, *, lifted: Mapping[str, Place] = MappingProxyType({})) -> None:
         """Note where in its file this step stands, and which keys of `config` stood on the step itself."""
         self._pointer, self._lifted = pointer, lifted
 

@@ -264,7 +264,9 @@ def _details_of(step: StepDefinition) -> Iterator[str]:
         case "parallel":
             yield from _details_of_parallel(config)
         case "approval":
-            yield "a person answers:" if config.get("title") else "a person answers"
+            count = config.get("required_answers", 1)
+            who = f"{_words(count)} people answer" if count != 1 else "a person answers"
+            yield f"{who}:" if config.get("title") else who
             yield _words(config.get("title"))
         case "wait":
             yield from _details_of_wait(config)
@@ -304,9 +306,9 @@ def _marks_of(step: StepDefinition, error_mode: ErrorMode) -> Iterator[str]:
         yield "on error: continue"
     if error_mode is ErrorMode.DEFAULT:
         yield "on error: default value"
-    on_timeout = step.config.get("on_timeout") if step.type == "approval" else None
+    on_timeout = step.config.get("on_timeout") if step.type in {"approval", "wait"} else None
     if on_timeout is not None:
-        yield f"on time-out: {_words(on_timeout)}"
+        yield f"on time-out: {'default value' if on_timeout == 'default' else _words(on_timeout)}"
 
 
 def _branches_of_conditional(config: Mapping[str, Any]) -> Iterator[tuple[str, JsonValue]]:

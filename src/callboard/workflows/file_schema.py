@@ -20,6 +20,7 @@ Schema: TypeAlias = dict[str, Any]
 DIALECT = "https://json-schema.org/draft/2020-12/schema"
 _STEP = {"$ref": "#/$defs/StepDefinition"}
 _REFERENCE = {"$ref": "#/$defs/Reference"}
+_SECONDS = ("timeout_seconds", "timeout")  # one call's on most steps, the whole wait's on those that wait
 _ANNOTATIONS = frozenset({"description", "title", "default", "examples"})
 _TYPE_HELP = {
     "llm": "A prompt, answered by a language model.",
@@ -27,6 +28,8 @@ _TYPE_HELP = {
     "transform": "One operation on a value; nothing is called.",
     "conditional": "One branch of several, by a condition.",
     "parallel": "Branches side by side, or a loop over a list.",
+    "approval": "A person's answer, however long it takes.",
+    "wait": "A time, or a signal from outside.",
     "workflow": "Another workflow of the same folder, run in the place of the step.",
 }
 
@@ -78,6 +81,8 @@ class _Builder:
             "oneOf": [{"const": kind, "description": _TYPE_HELP.get(kind, "")} for kind in self._registry.types],
         }
         properties |= _short_forms_of_step(properties)
+        of_steps = {name: properties[name] for name in _SECONDS}  # of each type another limit: see `_rules_for`
+        properties |= {name: _annotations_of(about) for name, about in of_steps.items()}
         step["allOf"] = []
         for kind in self._registry.types:
             config = self._schema_of(self._registry.get(kind).config_model)
@@ -90,7 +95,7 @@ class _Builder:
             own = CONTAINER_KEYS.get(kind, frozenset())
             for name in sorted(own):
                 properties.setdefault(name, {})
-            step["allOf"].append(_when("type", kind, _rules_for(kind, config, own)))
+            step["allOf"].append(_when("type", kind, _rules_for(kind, config, own, of_steps)))
 
     def _complete_config(self, kind: str, config: Schema) -> None:
         if kind == "transform":
@@ -162,13 +167,20 @@ def _short_forms_of_step(properties: Mapping[str, Any]) -> Schema:
     }
 
 
-def _rules_for(kind: str, config: Schema, own: frozenset[str]) -> Schema:
-    """Return what a step of the type must look like: its config, and which containers' keys it may carry."""
+def _rules_for(kind: str, config: Schema, own: frozenset[str], of_steps: Schema) -> Schema:
+    """Return what a step of the type must look like: its config, and which containers' keys it may carry.
+
+    `of_steps` are the fields that every step may have, and that some types take as their own.
+    """
     others = frozenset().union(*CONTAINER_KEYS.values()) - own - StepDefinition.model_fields.keys()
     properties: Schema = {"config": _ref(f"{kind}_config")}
     properties |= {name: config["properties"][name] for name in sorted(own)}
+    if own & of_steps.keys():
+        properties |= dict.fromkeys(of_steps, config["properties"]["timeout_seconds"])
+    else:
+        properties |= {name: _without_annotations(about) for name, about in of_steps.items()}
     properties |= dict.fromkeys(sorted(others), False)
-    needs_config = bool(config.get("required") or config.get("anyOf")) and not own
+    needs_config = "oneOf" in config or (bool(config.get("required") or config.get("anyOf")) and not own)
     return {"properties": properties, "required": ["config"] if needs_config else []}
 
 

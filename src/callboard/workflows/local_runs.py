@@ -6,7 +6,8 @@ from what was kept; whoever watches is told of every step through a `RunObserver
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Any, Literal, Protocol, TypeAlias
 
@@ -17,9 +18,12 @@ from callboard.core.recording import Recorder, Tape, calling
 from callboard.workflows.compiled_workflow import CompiledWorkflow
 from callboard.workflows.engine import MAX_STEP_OUTPUT_BYTES, Engine
 from callboard.workflows.errors import RunFailedError, error_of_run
+from callboard.workflows.flows import Flows
+from callboard.workflows.local_waits import LocalWaits, go_on_at_once
 from callboard.workflows.memory import LOCAL_TENANT, MemoryCheckpointer, MemoryStepContext
 from callboard.workflows.steps.base import CHOICE_SUFFIX, PaidCall, Progress, StepRecord, UsageRecord
 from callboard.workflows.steps.redaction import PLACEHOLDER, redact
+from callboard.workflows.steps.waiting import Wait, WaitEnd
 
 LocalStatus: TypeAlias = Literal["completed", "failed"]
 
@@ -50,6 +54,14 @@ class RunObserver(Protocol):
         """The call `path#n` has been answered."""
         ...
 
+    def step_waits(self, path: str, wait: Wait) -> None:
+        """The step begins to wait for a person, a signal or a time."""
+        ...
+
+    def step_goes_on(self, path: str) -> None:
+        """What the step waited for has come, or its time is up."""
+        ...
+
 
 class NoObserver:
     """Nobody watches."""
@@ -69,6 +81,12 @@ class NoObserver:
     def call_ended(self, call: str, usage: UsageRecord) -> None:
         """Nothing to tell."""
 
+    def step_waits(self, path: str, wait: Wait) -> None:
+        """Nothing to tell."""
+
+    def step_goes_on(self, path: str) -> None:
+        """Nothing to tell."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LocalResult:
@@ -85,6 +103,7 @@ class LocalRun:
 
     `secrets` are what `${secrets.NAME}` stands for; a run that is played is given none. `tenant_id` parts
     runs that must not see each other's cached answers. `started_at` stands for the time in `${context}`.
+    `waits` ends what steps wait for; time in which the whole run only waits does not count.
     """
 
     def __init__(
@@ -98,9 +117,11 @@ class LocalRun:
         max_output_bytes: int = MAX_STEP_OUTPUT_BYTES,
         tenant_id: str = LOCAL_TENANT,
         started_at: str | None = None,
+        waits: LocalWaits | None = None,
     ) -> None:
         self._workflow = workflow
         self._timeout_seconds = timeout_seconds or workflow.timeout_seconds
+        self._active_time = _ActiveTime(self._timeout_seconds)
         self._engine = Engine(max_output_bytes=max_output_bytes)
         self._journal = _LocalCheckpointer(
             tape or Tape(),
@@ -108,6 +129,8 @@ class LocalRun:
             secrets=secrets or {},
             max_output_bytes=max_output_bytes,
             tenant_id=tenant_id,
+            waits=waits or LocalWaits(),
+            active_time=self._active_time,
         )
         self.started_at = started_at or clock.to_iso(clock.now())
 
@@ -130,7 +153,7 @@ class LocalRun:
         """Return how the run ended. It is not checked here whether `input_data` fits."""
         started = time.monotonic()
         try:
-            async with asyncio.timeout(self._timeout_seconds):
+            async with self._active_time.limit():
                 outputs = await self._walk(input_data)
         except TimeoutError:
             message = f"The run took longer than its {self._timeout_seconds:g} seconds (timeout_seconds)."
@@ -175,6 +198,33 @@ def recording_of(
     return redacted
 
 
+class _ActiveTime:
+    """The seconds that a run may take. They stand still while all of it waits, as those of a parked job do."""
+
+    def __init__(self, seconds: float) -> None:
+        self._left = seconds
+        self._timeout = asyncio.timeout(None)
+
+    @asynccontextmanager
+    async def limit(self) -> AsyncIterator[None]:
+        """Raises: TimeoutError, when they are used up."""
+        async with self._timeout:
+            self.go_on()
+            yield
+
+    def stand_still(self) -> None:
+        """Stop counting: none of the run can go on."""
+        until = self._timeout.when()
+        if until is not None and not self._timeout.expired():
+            self._left = until - asyncio.get_running_loop().time()
+            self._timeout.reschedule(None)
+
+    def go_on(self) -> None:
+        """Count again."""
+        if self._timeout.when() is None:
+            self._timeout.reschedule(asyncio.get_running_loop().time() + self._left)
+
+
 class _LocalCheckpointer(MemoryCheckpointer):
     """The journal of a run, which tells whoever watches."""
 
@@ -186,12 +236,17 @@ class _LocalCheckpointer(MemoryCheckpointer):
         secrets: Mapping[str, str],
         max_output_bytes: int,
         tenant_id: str,
+        waits: LocalWaits,
+        active_time: _ActiveTime,
     ) -> None:
         super().__init__(
             secrets=secrets,
-            sleep=asyncio.sleep if tape.playback is None else _go_on_at_once,
+            sleep=asyncio.sleep if tape.playback is None else go_on_at_once,
             max_output_bytes=max_output_bytes,
         )
+        self.flows = Flows(active_time.stand_still)
+        self.waits = waits
+        self.active_time = active_time
         self.tape = tape
         self.observer = observer
         self.tenant_id = tenant_id
@@ -201,6 +256,15 @@ class _LocalCheckpointer(MemoryCheckpointer):
         await super().save(record)
         if not record.path.endswith(CHOICE_SUFFIX):
             self.observer.step_ended(record)
+
+    async def wait_for(self, path: str, wait: Wait) -> WaitEnd:
+        self.observer.step_waits(path, wait)
+        try:
+            with self.flows.aside():
+                return await self.waits.end(path, wait)
+        finally:
+            self.active_time.go_on()
+            self.observer.step_goes_on(path)
 
     def note_started(self, path: str, step_type: str, progress: Progress | None) -> None:  # noqa: ARG002 - all are told
         self.observer.step_started(path, step_type)
@@ -243,11 +307,6 @@ class _LocalStepContext(MemoryStepContext):
             paid = await super()._perform(perform)
         self._local.observer.call_ended(name, paid.usage)
         return paid
-
-
-async def _go_on_at_once(_: float) -> None:
-    """Wait for nothing: a run that is played has nobody to spare."""
-    await asyncio.sleep(0)
 
 
 def _milliseconds_since(started: float) -> int:

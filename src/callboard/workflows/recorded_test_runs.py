@@ -4,8 +4,7 @@ Called by `callboard test`. Nothing is called and nothing paid: every answer com
 """
 
 import json
-import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any
@@ -19,12 +18,14 @@ from callboard.workflows.compiled_workflow import CompiledWorkflow
 from callboard.workflows.expectations import find_unmet
 from callboard.workflows.findings import WorkflowFinding, pointer_of, suggest
 from callboard.workflows.local_runs import LocalResult, LocalRun, NoObserver
+from callboard.workflows.local_waits import LocalWaits, WrittenWaits, go_on_at_once
 from callboard.workflows.recorded_tests import Expectations, RecordedCase, WrittenAnswer
+from callboard.workflows.step_paths import bare_path
 from callboard.workflows.steps.base import CompiledStep, StepOutcome
+from callboard.workflows.steps.waiting import Wait, WaitKind
 
 STARTED_AT = "2026-01-01T00:00:00Z"  # `${context.started_at}` of a test that was not recorded
 LLM_SERVICE = "llm"
-_INDEX = re.compile(r"\[\d+\]")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -56,11 +57,12 @@ async def run_case(
     the path of a step, how to come by its answer.
     """
     playback = Playback(_answers(case, recording), match=case.match, way_out=way_out)
-    watcher = _Watcher()
+    watcher, waits = _Watcher(), waits_of(case)
     run = LocalRun(
         workflow,
         tape=Tape(playback=playback),
         observer=watcher,
+        waits=waits,
         tenant_id=tenant_id,
         started_at=(recording.started_at if recording else None) or STARTED_AT,
     )
@@ -72,7 +74,7 @@ async def run_case(
     cost_usd = sum((usage.cost_usd for _, usage in run.usage), Decimal(0))
     return CaseOutcome(
         result=result,
-        differences=tuple(_judge(case.expect, result, taken, cost_usd)),
+        differences=tuple(_unanswered(waits)) or tuple(_judge(case.expect, result, taken, cost_usd)),
         notes=tuple(_note(call, differences) for call, differences in playback.changed.items()),
         cost_usd=cost_usd,
     )
@@ -80,13 +82,24 @@ async def run_case(
 
 def check_names(case: RecordedCase, workflow: CompiledWorkflow, pointer: str) -> Iterator[WorkflowFinding]:
     """Yield every step that the case at `pointer` names and `workflow` has not."""
-    known = set(_names_in(workflow.steps))
     for where, name in _named_steps(case):
-        bare = _INDEX.sub("", name.partition("#")[0])
+        for message in unknown_steps([name], workflow):
+            yield WorkflowFinding(pointer=pointer + where, message=message, code="unknown_step")
+
+
+def unknown_steps(names: Iterable[str], workflow: CompiledWorkflow) -> Iterator[str]:
+    """Yield a message for each of `names` (ids, paths, calls of them) that `workflow` has no step for."""
+    known = set(_names_in(workflow.steps))
+    for name in names:
+        bare = bare_path(name.partition("#")[0])
         if bare not in known:
             hint = suggest(bare, {each for each in known if "/" not in each}, what="Its steps:")
-            message = f'The workflow {workflow.name} has no step "{name}".{hint}'
-            yield WorkflowFinding(pointer=pointer + where, message=message, code="unknown_step")
+            yield f'The workflow {workflow.name} has no step "{name}".{hint}'
+
+
+def waits_of(case: RecordedCase) -> LocalWaits:
+    """Return what ends the waits of the case: what it says of people and signals. Times pass at once."""
+    return LocalWaits(WrittenWaits(case.people, case.signals), sleep=go_on_at_once, way_out=_way_out_of_wait)
 
 
 class _Watcher(NoObserver):
@@ -98,6 +111,18 @@ class _Watcher(NoObserver):
     def step_started(self, path: str, step_type: str) -> None:  # noqa: ARG002 - the path is enough
         if path not in self.started:
             self.started.append(path)
+
+
+def _way_out_of_wait(path: str, wait: Wait) -> str:
+    if wait.kind is WaitKind.EVENT:
+        return f'Write it into the case: "signals": {{"{wait.name}": [{{...}}]}}.'
+    return f'Write it into the case: "people": {{"{path}": ...}}.'
+
+
+def _unanswered(waits: LocalWaits) -> Iterator[Difference]:
+    """Yield what nobody ended, also where the step's error mode went on."""
+    for path, reason in waits.unanswered.items():
+        yield Difference(pointer=pointer_of("people", path), expected=None, got=None, rule=f"an end. {reason}")
 
 
 def _answers(case: RecordedCase, recording: Recording | None) -> list[PlaybackAnswer]:
@@ -180,7 +205,7 @@ def _judge_steps(expect: Expectations, taken: list[str]) -> Iterator[Difference]
 
 def _is_called(path: str, name: str) -> bool:
     """Return whether `name` stands for the step at `path`: the path, with or without items, or the step's id."""
-    return name in {path, _INDEX.sub("", path), path.rpartition("/")[2]}
+    return name in {path, bare_path(path), path.rpartition("/")[2]}
 
 
 def _note(call: str, differences: Sequence[Difference]) -> str:
@@ -193,6 +218,8 @@ def _named_steps(case: RecordedCase) -> Iterator[tuple[str, str]]:
     if not isinstance(case.answers, str):
         for index, answer in enumerate(case.answers):
             yield pointer_of("answers", index, "step"), answer.step
+    for name in case.people:
+        yield pointer_of("people", name), name
     for key in ("steps", "not_taken"):
         for index, name in enumerate(getattr(case.expect, key)):
             yield pointer_of("expect", key, index), name

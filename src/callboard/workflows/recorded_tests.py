@@ -21,7 +21,15 @@ from callboard.workflows.json_files import TEST_SUFFIX
 from callboard.workflows.shape_faults import findings_of
 from callboard.workflows.source_positions import SourceText
 
-INHERITED = ("input", "input_file", "answers", "match", "expect")  # what a case may take from its file
+INHERITED = (
+    "input",
+    "input_file",
+    "answers",
+    "people",
+    "signals",
+    "match",
+    "expect",
+)  # what a case may take from its file
 
 
 class FailedAnswer(BaseModel):
@@ -109,6 +117,13 @@ class RecordedCase(BaseModel):
     answers: Annotated[
         Annotated[str, Tag("file")] | Annotated[list[WrittenAnswer], Tag("written")], Discriminator(_kind_of_answers)
     ] = Field(default_factory=list, description="A file that `--record` wrote, beside this one, or answers by step.")
+    people: dict[str, Any] = Field(
+        default_factory=dict,
+        description="What people answer to approvals: by the step's id or path an answer, or a list of them in turn.",
+    )
+    signals: dict[str, list[Any]] = Field(
+        default_factory=dict, description="The payloads of signals by name, in turn; [] when it does not come."
+    )
     match: Match = Field(
         "step",
         description="step: a recorded answer also serves a changed request of its step, with a note. request: not.",

@@ -45,7 +45,7 @@ _SYNONYMS: Mapping[str, tuple[str, ...]] = {
     **dict.fromkeys(("output", "result"), ("outputs",)),
     "steps_list": ("steps",),
     **dict.fromkeys(("tasks", "stages", "nodes"), ("steps",)),
-    "schema": ("output_schema", "input_schema", "schema"),
+    "schema": ("output_schema", "input_schema", "form_schema", "schema"),
     **dict.fromkeys(("constants", "variables"), ("context",)),
     "action": ("operation", "method"),
     **dict.fromkeys(("data", "payload"), ("input", "json")),
@@ -60,6 +60,11 @@ _SYNONYMS: Mapping[str, tuple[str, ...]] = {
     **dict.fromkeys(("regex", "regexp"), ("pattern",)),
     **dict.fromkeys(("expr", "filter"), ("expression", "condition")),
     **dict.fromkeys(("all", "global", "find_all"), ("all_matches",)),
+    **dict.fromkeys(("form", "fields", "answer_schema"), ("form_schema",)),
+    **dict.fromkeys(("message", "question", "body"), ("instructions",)),
+    **dict.fromkeys(("quorum", "min_answers", "approvals"), ("required_answers",)),
+    **dict.fromkeys(("duration", "duration_seconds", "sleep"), ("seconds",)),
+    **dict.fromkeys(("signal", "signal_name", "event_name"), ("event",)),
 }
 _ON_STEPS = frozenset(
     {"when", "error_mode", "default_value", "retry", "timeout_seconds", "outputs", "display_name", "description"}
@@ -69,6 +74,7 @@ IN_CONFIG = frozenset(
         *("provider", "model", "prompt_template", "prompt_text", "system_prompt", "system_template", "user_message"),
         *("variables", "temperature", "max_tokens", "top_p", "stream", "output_schema", "fallbacks", "cache_ttl"),
         *("service", "method", "parameters", "operation", "input", "source"),
+        *("instructions", "form_schema", "required_answers", "on_timeout", "seconds", "until", "event"),
     }
 )
 _IN_PARAMETERS = frozenset({"url", "headers", "query", "body", "json"})
@@ -270,7 +276,7 @@ def _word_fault(fault: Mapping[str, Any], name: str) -> tuple[str, str]:
         return f"{str(given)[:_SHOWN_CHARS]!r} is not a valid {name}: use {context['expected']}.{hint}", "shape"
     if kind in _BOUNDS:
         key, words = _BOUNDS[kind]
-        return f"{_subject(name)} must be {words} {context[key]:,g}; this is {given}.", "shape"
+        return f"{_subject(name)} must be {words} {context[key]:,.12g}; this is {given}.", "shape"
     if kind in _SIZES:
         key, words = _SIZES[kind]
         return f"{_subject(name)} must have {words.format(context[key])}.", "shape"

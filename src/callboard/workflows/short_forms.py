@@ -5,7 +5,7 @@ was moved is kept, so that a fault of it is shown where the file has it.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TypeAlias
 
 from callboard.core.json_values import JsonValue
@@ -40,12 +40,12 @@ _RETRY_NAMES = {
 
 @dataclass(frozen=True, slots=True)
 class Folded:
-    """JSON in the long form. `lifted` = the keys of `config` that stood on the step itself."""
+    """JSON in the long form. `lifted` = the keys of `config` that stood on the step itself, and where there."""
 
     value: dict[str, JsonValue]
     moved: Moves
     findings: list[WorkflowFinding]
-    lifted: frozenset[str] = frozenset()
+    lifted: Mapping[str, Place] = field(default_factory=dict)
 
 
 def fold_step(raw: Mapping[str, JsonValue], *, pointer: str) -> Folded:
@@ -69,10 +69,11 @@ def fold_step(raw: Mapping[str, JsonValue], *, pointer: str) -> Folded:
                 folded[target] = given
                 moved[(target,)] = ("config", name)
     keys = _container_keys(folded.get("type"))
-    lifted = frozenset(keys & folded.keys())
-    for name in sorted(lifted):
+    lifted = {name: moved.get((name,), (name,)) for name in sorted(keys & folded.keys())}
+    for name, place in lifted.items():
         if name in config:
-            findings.append(given_twice(pointer_of(name, base=pointer), name, f"config.{name}"))
+            short = ".".join(map(str, place))
+            findings.append(given_twice(pointer_of(*place, base=pointer), short, f"config.{name}"))
         config[name] = folded.pop(name)
     if config or "config" in folded:
         folded["config"] = config

@@ -152,8 +152,15 @@ class OneStepCompiler:
             return None
         mode = definition.error_mode or self._file.default_error_mode
         self._file.findings += doubts_of_step(
-            definition, mode=mode, is_container=kind.is_container, run_seconds=self._file.run_seconds
+            definition,
+            mode=mode,
+            is_container=kind.is_container,
+            may_give_default=body.may_give_default(),
+            run_seconds=self._file.run_seconds,
         )
+        if body.may_give_default() and not definition.has_default_value:
+            message = 'on_timeout "default" needs a default_value on the step (null is one).'
+            self._file.report(definition.pointer_to("on_timeout"), message, code="shape")
         self._doubt_aliases(body)
         retry = definition.retry
         if mode is ErrorMode.RETRY:
@@ -207,6 +214,10 @@ class OneStepCompiler:
     @property
     def raw(self) -> Mapping[str, Any]:
         return self._definition.config
+
+    @property
+    def step_name(self) -> str:
+        return self._definition.display_name or self._definition.id
 
     @property
     def defaults(self) -> Mapping[str, Any]:

@@ -10,6 +10,7 @@ from callboard.core.json_values import JsonValue
 from callboard.workflows.definition import ErrorMode, StepDefinition
 from callboard.workflows.findings import Severity, WorkflowFinding, pointer_of
 
+WAITING_TYPES = frozenset({"approval", "wait"})  # they fail when their time is up, and that is not tried again
 _ROOTS = "input|steps|context|item"
 _KEYS = r"(?:\.[\w-]+|\[\d+\]|\[\*\])"
 _BARE_STEP = re.compile(rf"\s*(steps\.[\w-]+{_KEYS}+)\s*")
@@ -21,12 +22,19 @@ _SPELLINGS = ((_BRACES, "{{%s}}"), (_ONE_BRACE, "{%s}"), (_NO_BRACE, "$%s"))
 
 
 def doubts_of_step(
-    step: StepDefinition, *, mode: ErrorMode, is_container: bool, run_seconds: float
+    step: StepDefinition, *, mode: ErrorMode, is_container: bool, may_give_default: bool, run_seconds: float
 ) -> Iterator[WorkflowFinding]:
-    """Yield what a step says that has no effect. `mode` is the error mode that counts for it."""
-    if step.has_default_value and mode is not ErrorMode.DEFAULT:
+    """Yield what a step says that has no effect. `mode` is the error mode that counts for it.
+
+    `may_give_default`: its config sends it to its default_value, too.
+    """
+    if step.has_default_value and mode is not ErrorMode.DEFAULT and not may_give_default:
         message = f'default_value is used under error_mode "default" only; this step\'s is "{mode.value}".'
         yield _doubt(pointer_of("default_value", base=step.pointer), message)
+    if step.type in WAITING_TYPES and (step.retry is not None or step.error_mode is ErrorMode.RETRY):
+        pointer = pointer_of("error_mode" if step.retry is None else "retry", base=step.pointer)
+        message = "A time-out is not tried again: give it more time, or say what follows with on_timeout."
+        yield _doubt(pointer, message)
     if step.retry is not None and step.retry.max_attempts == 1:
         message = "max_attempts counts the first attempt too: with 1 nothing is tried again. Write 2 or more."
         yield _doubt(pointer_of("retry", "max_attempts", base=step.pointer), message)

@@ -139,7 +139,8 @@ class TestTake:
         database, name = Database(postgres_url), postgres_url.rpartition("/")[2]
         (job_id,) = await add_jobs(database, bundle=ONE_CALL)
         async with token_worker(database, GatedWorld()) as worker:
-            postgres_server.execute(f"SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = '{name}'")
+            cut = f"SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = '{name}'"
+            await asyncio.to_thread(postgres_server.execute, cut)
             (result,) = await worker.take(1)
         await database.close()
 

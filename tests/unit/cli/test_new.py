@@ -21,7 +21,9 @@ class TestWorkflow:
     def test_what_it_makes_runs_and_passes(self, in_folder: Command, flows: Flows, template: str) -> None:
         made = in_folder("new", "workflow", "mine", "--template", template, "--json")
 
-        ran = in_folder("run", "mine", "--input", str(flows.root / "inputs/mine.json"), "--json")
+        answers = flows.root / "inputs/mine.answers.json"
+        ahead = ["--answers", str(answers)] if answers.exists() else []
+        ran = in_folder("run", "mine", "--input", str(flows.root / "inputs/mine.json"), "--json", *ahead)
         tested = in_folder("test", "--json")
 
         assert made.exit_code == 0, made.stderr

@@ -311,3 +311,52 @@ class TestRecording:
 
         assert ran.exit_code == 1
         assert path.read_text("utf-8") == before
+
+
+OK = {"id": "ok", "type": "approval", "config": {"title": "Fine?", "timeout_seconds": 3600, "on_timeout": "continue"}}
+PAID = {"id": "paid", "type": "wait", "config": {"event": "paid", "timeout_seconds": 3600, "on_timeout": "continue"}}
+NAP = {"id": "nap", "type": "wait", "config": {"seconds": 86400}}
+
+
+class TestWaits:
+    @pytest.fixture(autouse=True)
+    def signing(self, flows: Flows) -> Path:
+        """A workflow that waits for a day, a person and a signal."""
+        return flows.workflow("signing", NAP, OK, PAID, outputs=["${steps.ok.answer}", "${steps.paid.payload}"])
+
+    @pytest.mark.parametrize(
+        ("case", "value"),
+        [
+            pytest.param({"people": {"ok": "yes"}, "signals": {"paid": [5]}}, ["yes", 5], id="in time"),
+            pytest.param({"people": {"ok": {"$timed_out": True}}, "signals": {"paid": []}}, [None, None], id="late"),
+        ],
+    )
+    def test_end_as_the_case_says(self, command: Command, flows: Flows, case: dict[str, Any], value: Any) -> None:
+        write(
+            flows, "signing", answers=[], **case, expect={"outputs": {"value": value}, "steps": ["nap", "ok", "paid"]}
+        )
+
+        assert command("test", "--json").json["passed"] == 1
+
+    def test_that_nobody_ends_fail_the_case_and_say_how_to(self, command: Command, flows: Flows) -> None:
+        write(flows, "signing", answers=[], signals={"paid": []})
+
+        ran = command("test")
+
+        assert ran.exit_code == 1
+        assert 'Write it into the case: "people": {"ok": ...}.' in ran.stdout
+        assert failures(command) == ["/people/ok"]
+
+    def test_name_steps_that_are_there(self, command: Command, flows: Flows) -> None:
+        path = write(flows, "signing", answers=[], people={"okay": 1})
+
+        ran = command("test")
+
+        assert f"{path.name}:" in ran.stdout
+        assert 'has no step "okay". Did you mean "ok"?' in ran.stdout
+
+    def test_take_from_the_file_what_a_case_does_not_say(self, command: Command, flows: Flows) -> None:
+        cases = [{"name": "b", "people": {"ok": "no"}, "expect": {"outputs": {"value": ["no", 5]}}}]
+        write(flows, "signing", answers=[], people={"ok": "yes"}, signals={"paid": [5]}, cases=cases)
+
+        assert command("test", "--json").json["passed"] == 1

@@ -110,6 +110,62 @@ class TestRun:
         assert f"doubtful has 1 warning: callboard validate {path}" in ran.stderr.replace("\n", "")
 
 
+NAP = {"id": "nap", "type": "wait", "config": {"seconds": 3600}}
+FORM = {"type": "object", "required": ["fine"], "properties": {"fine": {"type": "boolean"}}}
+OK = {"id": "ok", "type": "approval", "config": {"title": "Fine?", "timeout_seconds": 60, "form_schema": FORM}}
+PAID = {"id": "paid", "type": "wait", "config": {"event": "paid", "timeout_seconds": 60, "on_timeout": "continue"}}
+
+
+class TestWaits:
+    @pytest.fixture
+    def signing(self, flows: Flows) -> Path:
+        return flows.workflow("signing", NAP, OK, PAID, outputs=["${steps.ok.answer}", "${steps.paid.output}"])
+
+    def test_end_by_what_was_written_ahead(self, command: Command, flows: Flows, signing: Path) -> None:
+        answers = flows.write("answers.json", {"people": {"ok": {"fine": True}}, "signals": {"paid": []}})
+
+        ran = command("run", str(signing), "--answers", str(answers), "--skip-waits")
+
+        assert (ran.exit_code, ran.json) == (0, {"value": [{"fine": True}, None]})
+        assert "⏸ nap  waits 3,600 s" in ran.stderr
+        assert "⏸ ok  waits for a person" in ran.stderr
+
+    def test_of_many_inputs_end_by_the_same_file(self, command: Command, flows: Flows, signing: Path) -> None:
+        answers = flows.write("answers.json", {"people": {"ok": [{"fine": True}]}, "signals": {"paid": [1]}})
+        inputs = flows.write("many.jsonl", "{}\n{}\n")
+
+        ran = command("run", str(signing), "--inputs", str(inputs), "--answers", str(answers), "--skip-waits")
+
+        assert [line["result"]["value"][0] for line in ran.json_lines] == [{"fine": True}] * 2
+
+    @pytest.mark.usefixtures("signing")
+    def test_that_nobody_ends_fail_the_run_and_say_how_to(self, command: Command) -> None:
+        ran = command("run", "signing", "--skip-waits", "--json")
+
+        assert (ran.exit_code, ran.json["error"]["type"]) == (1, "nobody_answers")
+        assert '--answers FILE with {"people": {"ok": ...}}' in ran.json["error"]["message"]
+
+    @pytest.mark.usefixtures("signing")
+    @pytest.mark.parametrize(
+        ("content", "said"),
+        [
+            pytest.param({"people": {"okay": 1}}, 'has no step "okay". Did you mean "ok"?', id="another step"),
+            pytest.param(
+                {"persons": {}}, 'Unknown field "persons". Known fields: people, signals.', id="another field"
+            ),
+            pytest.param({"signals": {"paid": 1}}, "must be a list", id="no list"),
+            pytest.param("[", "is not JSON", id="no json"),
+        ],
+    )
+    def test_refuse_a_file_that_says_nothing(self, command: Command, flows: Flows, content: Any, said: str) -> None:
+        answers = flows.write("answers.json", content)
+
+        ran = command("run", "signing", "--answers", str(answers))
+
+        assert ran.exit_code == 2
+        assert said in " ".join(ran.stderr.split())
+
+
 class TestRefusals:
     @pytest.mark.parametrize(
         ("arguments", "exit_code", "said"),

@@ -69,7 +69,7 @@ class TestCompileWorkflow:
     def test_warns_where_there_are_no_outputs(self) -> None:
         assert [finding.code for finding in compile_steps([echo("a")]).warnings] == ["no_outputs"]
 
-    @pytest.mark.parametrize("step_type", ["approval", "wait"])
+    @pytest.mark.parametrize("step_type", ["llm", "transform"])
     def test_tells_planned_types_from_unknown_ones(self, step_type: str) -> None:
         assert places_of([{"id": "a", "type": step_type}]) == {("/steps/0/type", "not_yet_supported")}
 

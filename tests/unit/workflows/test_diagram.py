@@ -53,6 +53,22 @@ class TestDrawDiagram:
             (transform("a"), 'step_a["a<br>template"]:::transform'),
             ({"id": "a", "type": "conditional", "config": {"condition": "true"}}, 'step_a{"a<br>decision"}:::decision'),
             ({"id": "a", "type": "approval"}, 'step_a[\\"a<br>a person answers"/]:::person'),
+            (
+                {"id": "a", "type": "approval", "config": {"required_answers": 2, "title": "Send it?"}},
+                'step_a[\\"a<br>2 people answer: Send it?"/]:::person',
+            ),
+            (
+                {"id": "a", "type": "approval", "timeout": 60, "config": {"on_timeout": "default"}},
+                'step_a[\\"a<br>a person answers<br>on time-out: default value"/]:::person',
+            ),
+            (
+                {
+                    "id": "a",
+                    "type": "wait",
+                    "config": {"event": "paid", "timeout_seconds": 9, "on_timeout": "continue"},
+                },
+                'step_a>"a<br>wait for paid<br>on time-out: continue"]:::person',
+            ),
             ({"id": "a", "type": "wait", "config": {"seconds": 5}}, 'step_a>"a<br>wait 5 s"]:::person'),
             ({"id": "a", "type": "wait", "config": {"until": "${input.at}"}}, 'step_a>"a<br>wait until input.at"]'),
             ({"id": "a", "type": "workflow", "config": {"workflow": "b"}}, 'step_a[["a<br>workflow b"]]:::workflow'),

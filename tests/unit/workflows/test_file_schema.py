@@ -106,6 +106,12 @@ class TestBuildFileSchema:
             pytest.param(file_with(transform("merge", sources=["steps.a.output", {"b": 1}])), id="merge"),
             pytest.param(file_with(transform("filter", condition="item > 1")), id="filter"),
             pytest.param(file_with(transform("markdown_to_json", format="sections")), id="format"),
+            pytest.param(file_with({"id": "a", "type": "approval"}), id="approval"),
+            pytest.param(file_with({"id": "a", "type": "approval", "timeout": 30_000_000}), id="a year's time-out"),
+            pytest.param(
+                file_with({"id": "a", "type": "wait", "config": {"event": "x"}, "timeout_seconds": "${input.s}"}),
+                id="reference for a time-out",
+            ),
         ],
     )
     def test_takes_what_the_reader_takes(
@@ -135,6 +141,12 @@ class TestBuildFileSchema:
             pytest.param(file_with(transform("joyn")), id="operation"),
             pytest.param(file_with(transform("join", separater="x")), id="operation's field"),
             pytest.param(file_with({"id": "a", "type": "parallel", "steps": [{**STEP, "type": "x"}]}), id="inner step"),
+            pytest.param(file_with({**STEP, "timeout_seconds": 30_000_000}), id="a year for one call"),
+            pytest.param(file_with({"id": "a", "type": "wait"}), id="wait for nothing"),
+            pytest.param(
+                file_with({"id": "a", "type": "wait", "config": {"seconds": 1, "event": "x"}}), id="two waits"
+            ),
+            pytest.param(file_with({"id": "a", "type": "approval", "config": {"quorum": 2}}), id="approval's field"),
         ],
     )
     def test_refuses_what_the_reader_refuses(

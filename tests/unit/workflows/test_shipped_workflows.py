@@ -20,6 +20,7 @@ from callboard.workflows.steps.registry import StepRegistry
 from tests.fixtures.shipped_workflows import WORKFLOWS, catalogue_of, compiled, registry_of, run, sample
 
 SAMPLES = {
+    "announcement": "announcement.json",
     "emergency_contacts": "emergency_contacts.seattle.json",
     "hello": "hello.json",
     "mission_generation": "mission_generation.portland.json",

@@ -63,6 +63,111 @@ CASES = [
         id="alias twice",
     ),
     pytest.param(
+        "approval_answer",
+        [
+            Told(
+                W,
+                "unknown_key",
+                32,
+                15,
+                "/steps/1/config/input",
+                'no "fien" in the output of "ok".answer. Did you mean "fine"?',
+            ),
+        ],
+        id="approval answer",
+    ),
+    pytest.param(
+        "approval_default",
+        [
+            Told(
+                W, "no_effect", 16, 13, "/steps/0/retry", "ain: give it more time, or say what follows with on_timeout."
+            ),
+            Told(
+                E,
+                "shape",
+                21,
+                19,
+                "/steps/0/config/on_timeout",
+                't "default" needs a default_value on the step (null is one).',
+            ),
+        ],
+        id="approval default",
+    ),
+    pytest.param(
+        "approval_fields",
+        [
+            Told(
+                E,
+                "unknown_field",
+                16,
+                5,
+                "/steps/0/config/question",
+                'Unknown field "question". Did you mean "instructions"?',
+            ),
+            Told(
+                E,
+                "shape",
+                17,
+                24,
+                "/steps/0/config/timeout_seconds",
+                'st be a number or one reference ${...}, not text ("1 hour").',
+            ),
+            Told(
+                E,
+                "unknown_field",
+                18,
+                5,
+                "/steps/0/config/quorum",
+                'Unknown field "quorum". Did you mean "required_answers"?',
+            ),
+            Told(
+                E,
+                "shape",
+                19,
+                19,
+                "/steps/0/config/on_timeout",
+                "not a valid on_timeout: use 'fail', 'continue' or 'default'.",
+            ),
+        ],
+        id="approval fields",
+    ),
+    pytest.param(
+        "approval_form",
+        [
+            Told(
+                E,
+                "invalid_schema",
+                22,
+                16,
+                "/steps/0/config/form_schema/properties/fine/type",
+                '"bool" is no type. Did you mean "boolean"?',
+            ),
+        ],
+        id="approval form",
+    ),
+    pytest.param(
+        "approval_no_end",
+        [
+            Told(
+                W,
+                "waits_without_end",
+                15,
+                14,
+                "/steps/0/config",
+                " timeout_seconds it waits for an answer as long as it takes.",
+            ),
+            Told(
+                W,
+                "unknown_input",
+                16,
+                20,
+                "/steps/0/config/title",
+                'is no "mial" in input_schema for input. Did you mean "mail"?',
+            ),
+        ],
+        id="approval no end",
+    ),
+    pytest.param(
         "bad_escape",
         [
             Told(E, "not_json", 3, 14, "", "\\d is no escape in JSON. A backslash is written twice: \\\\d."),
@@ -1657,6 +1762,69 @@ CASES = [
             Told(E, "undefined_variable", 37, 24, "/steps/1/config/prompt_text", 'Did you mean "name"?'),
         ],
         id="var",
+    ),
+    pytest.param(
+        "wait_event",
+        [
+            Told(
+                E,
+                "shape",
+                16,
+                14,
+                "/steps/0/config/event",
+                'ame of 1 to 100 letters, digits, _ . : or -, not "the mail".',
+            ),
+            Told(
+                W,
+                "waits_without_end",
+                16,
+                14,
+                "/steps/0/config/event",
+                "timeout_seconds it waits for the signal as long as it takes.",
+            ),
+            Told(
+                E, "shape", 22, 15, "/steps/1/timeout", 'econds" goes with "event"; a wait for a time ends by itself.'
+            ),
+            Told(
+                E,
+                "unknown_field",
+                30,
+                4,
+                "/steps/2/seconds",
+                'nknown field "seconds". It belongs into the step\'s "config".',
+            ),
+        ],
+        id="wait event",
+    ),
+    pytest.param(
+        "wait_nothing",
+        [
+            Told(
+                E,
+                "unknown_field",
+                16,
+                5,
+                "/steps/0/config/duration",
+                'Unknown field "duration". Did you mean "seconds"?',
+            ),
+            Told(E, "shape", 22, 14, "/steps/1/config", 's", "until" (an ISO time) or "event" (the name of a signal).'),
+            Told(E, "shape", 29, 14, "/steps/2/config/event", 'Wait for one thing: "seconds" or "event", not both.'),
+        ],
+        id="wait nothing",
+    ),
+    pytest.param(
+        "wait_until",
+        [
+            Told(
+                E,
+                "wait_config_invalid",
+                16,
+                14,
+                "/steps/0/config/until",
+                ' ISO 8601 time such as 2026-11-20T10:00:00Z, not "tomorrow".',
+            ),
+        ],
+        id="wait until",
     ),
     pytest.param(
         "weather_city",

@@ -58,6 +58,8 @@ class Found:
     loop: PlannedLoop | None = None
     branches: tuple[PlanBranch, ...] = ()
     may_fail: bool = True
+    waits: str | None = None
+    may_time_out: bool = False
 
 
 class Walker(Protocol):

@@ -38,6 +38,20 @@ def unknown_output(step: CompiledStep, size: TextSize, past: PastStep | None, bo
     }
 
 
+def awaited_output(step: CompiledStep, book: UnknownBook) -> JsonValue:
+    """Return what people or the world outside will give: unknown values, in the shape that the step tells."""
+    return _awaited(step.body.output_shape(), f"steps.{step.id}", book)
+
+
+def _awaited(schema: Any, path: str, book: UnknownBook) -> JsonValue:
+    about = schema if isinstance(schema, Mapping) else {}
+    properties = about.get("properties")
+    if isinstance(properties, Mapping) and properties:
+        return {name: _awaited(part, f"{path}.{name}", book) for name, part in properties.items()}
+    kind = about.get("type")
+    return book.new(path, _SIZES.get(kind, _OBJECT) if isinstance(kind, str) else _OBJECT)
+
+
 def doubted_view(step_id: str, view: StepView, book: UnknownBook) -> StepView:
     """Return the view of a step that may not have run: whatever is asked of it, nobody knows."""
     path = f"steps.{step_id}"

@@ -137,6 +137,7 @@ class PlanStep:
     """One step of the plan. `times` is how often it runs in the whole run, and `load` what that takes together.
 
     `when` is its condition. `problem` is why it would fail. `calls` are those of its first instances.
+    `waits` says what it waits for, which takes nothing of `load`.
     """
 
     id: str
@@ -151,6 +152,7 @@ class PlanStep:
     loop: PlannedLoop | None = None
     branches: tuple[PlanBranch, ...] = ()
     problem: str | None = None
+    waits: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

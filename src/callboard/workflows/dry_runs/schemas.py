@@ -140,6 +140,7 @@ class PlanStepRead(LoadRead):
     times: EstimateRead = Field(description="How often it runs in the whole run.")
     basis: Literal["history", "prompt"]
     problem: str | None = Field(description="Why it would fail.")
+    waits: str | None = Field(description="What it waits for; that time is no part of duration_seconds.")
     calls: list[PlannedCallRead] = Field(description="Those of its first instances.")
     loop: PlannedLoopRead | None
     branches: list[PlanBranchRead]
@@ -156,6 +157,7 @@ class PlanStepRead(LoadRead):
             times=EstimateRead.of(step.times, decimals=2),
             basis=step.basis,
             problem=step.problem,
+            waits=step.waits,
             calls=[PlannedCallRead.of_call(call) for call in step.calls],
             loop=None
             if step.loop is None

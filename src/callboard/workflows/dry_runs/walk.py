@@ -21,7 +21,7 @@ from callboard.workflows.dry_runs.frames import Found, Frame, Walked
 from callboard.workflows.dry_runs.history import PastRuns, PastStep, Seen
 from callboard.workflows.dry_runs.inputs import fill_in_missing, imagine_input
 from callboard.workflows.dry_runs.looping import run_loop
-from callboard.workflows.dry_runs.outputs import doubted_view, fallible_view, unknown_output
+from callboard.workflows.dry_runs.outputs import awaited_output, doubted_view, fallible_view, unknown_output
 from callboard.workflows.dry_runs.plans import (
     NOTHING,
     ONCE,
@@ -50,6 +50,7 @@ from callboard.workflows.steps.foresight import (
     ForeseenModelCall,
     ForeseenParallel,
     ForeseenServiceCall,
+    ForeseenWait,
     ForeseenWorkflow,
 )
 from callboard.workflows.unknown_values import TextSize, UnknownBook
@@ -155,7 +156,7 @@ class _Walk:
         except StepError as error:
             return self._failing(step, frame, error)
         view = successful_view(step, found.output)
-        if found.may_fail and step.error_mode is not ErrorMode.FAIL:
+        if found.may_time_out or (found.may_fail and step.error_mode is not ErrorMode.FAIL):
             view = fallible_view(step.id, view, self.book)
         plan = self._plan_of(step, inner.certainty, found)
         if runs is None:
@@ -215,6 +216,12 @@ class _Walk:
             case ForeseenServiceCall():
                 estimate = self.estimates.of_service_call(step, ahead, past, attempts=frame.attempts)
                 return self._called(step, past, estimate, frame)
+            case ForeseenWait():
+                self.notes.assume(
+                    "Time in which the run waits for people, signals or moments is no part of its duration."
+                )
+                output = awaited_output(step, self.book)
+                return Found(load=Load(), output=output, waits=ahead.words, may_time_out=ahead.may_time_out)
             case ForeseenChoice():
                 return await choose(self, step, ahead, frame)
             case ForeseenParallel():
@@ -339,6 +346,7 @@ class _Walk:
             calls=found.calls,
             loop=found.loop,
             branches=found.branches,
+            waits=found.waits,
         )
 
     def _check_time(self) -> None:

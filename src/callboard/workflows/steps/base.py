@@ -397,6 +397,10 @@ class StepBody(ABC):
         """Return whether the step does nothing but give its output, so that not to read it is a mistake."""
         return False
 
+    def may_give_default(self) -> bool:
+        """Return whether the step's own config sends it to its `default_value`, whatever its error mode is."""
+        return False
+
     def output_shape(self) -> Mapping[str, Any]:
         """Return the JSON Schema of what `run` gives, as far as the file tells it: what references are checked by."""
         return {}
@@ -412,6 +416,11 @@ class StepCompiler(Protocol):
     @property
     def raw(self) -> Mapping[str, Any]:
         """The step's `config` as the file has it, short forms written out."""
+        ...
+
+    @property
+    def step_name(self) -> str:
+        """What people know the step by: its `display_name`, else its id."""
         ...
 
     @property

@@ -95,6 +95,14 @@ class ForeseenLoop:
 
 
 @dataclass(frozen=True, slots=True)
+class ForeseenWait:
+    """Waiting for a person, a signal or a time, in words. `may_time_out`: the run goes on when its time is up."""
+
+    words: str
+    may_time_out: bool
+
+
+@dataclass(frozen=True, slots=True)
 class ForeseenWorkflow:
     """Another workflow runs, with this input, defaults filled in, and this `context`."""
 
@@ -107,6 +115,7 @@ Foreseen: TypeAlias = (
     ForeseenModelCall
     | ForeseenServiceCall
     | ForeseenWork
+    | ForeseenWait
     | ForeseenChoice
     | ForeseenParallel
     | ForeseenLoop

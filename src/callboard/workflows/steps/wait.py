@@ -7,11 +7,12 @@ from typing import Any
 
 from callboard.core.clock import to_iso
 from callboard.core.json_values import JsonValue
-from callboard.workflows.references import Template
+from callboard.workflows.references import Scope, Template
 from callboard.workflows.steps.base import ConfigModel, StepBody, StepCompiler, StepExecution
+from callboard.workflows.steps.foresight import Foreseen, ForeseenWait, IsKnown
 from callboard.workflows.steps.wait_config import EVENT_NAME_PATTERN, OnTimeout, WaitConfig
 from callboard.workflows.steps.wait_values import WaitConfigError, read_moment, read_seconds
-from callboard.workflows.steps.waiting import Wait, WaitEnd, WaitKind, WaitTimedOutError
+from callboard.workflows.steps.waiting import Wait, WaitEnd, WaitKind, WaitTimedOutError, describe_wait
 
 _EVENT_NAME = re.compile(EVENT_NAME_PATTERN)
 
@@ -34,6 +35,9 @@ class WaitStep:
                 step.report(error.message, "until", code=error.code)
         if config.event is not None and "${" not in config.event and not _EVENT_NAME.fullmatch(config.event):
             step.report(_event_fault(config.event), "event", code="shape")
+        if config.event is not None and config.timeout_seconds is None:
+            message = "Without timeout_seconds it waits for the signal as long as it takes."
+            step.warn(message, "event", code="waits_without_end")
         return _Wait(given=given, on_timeout=config.on_timeout)
 
 
@@ -45,9 +49,23 @@ class _Wait(StepBody):
     def alias_value(self, output: JsonValue) -> JsonValue:
         return output["payload"] if isinstance(output, dict) and "payload" in output else output
 
+    def may_give_default(self) -> bool:
+        return self.on_timeout is OnTimeout.DEFAULT
+
     def output_shape(self) -> Mapping[str, Any]:
-        names = ("event", "payload", "received_at") if "event" in self.given else ("ended_at",)
-        return {"type": "object", "properties": {name: {} for name in names}, "additionalProperties": False}
+        text = {"type": "string"}
+        signal = {"event": text, "payload": {}, "received_at": text}
+        properties = signal if "event" in self.given else {"ended_at": text}
+        return {"type": "object", "properties": properties, "additionalProperties": False}
+
+    def foresee(self, scope: Scope, is_known: IsKnown) -> Foreseen:
+        values = {name: template.render(scope) for name, template in self.given.items()}
+        unknown = [name for name, value in values.items() if not is_known(value)]
+        if unknown:
+            words = f"waits for the signal {values['event']}" if "event" in values else "waits for a time"
+        else:
+            words = describe_wait(_wait_of("", values))
+        return ForeseenWait(words, may_time_out=self.on_timeout is not OnTimeout.FAIL)
 
     async def run(self, execution: StepExecution) -> JsonValue:
         values = {name: template.render(execution.scope) for name, template in self.given.items()}

@@ -11,6 +11,7 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Any
 
+from callboard.core.clock import to_iso
 from callboard.core.errors import PermanentError
 from callboard.core.json_values import JsonValue
 from callboard.workflows.definition import ErrorMode
@@ -68,6 +69,22 @@ def seconds_of(wait: Wait, now: datetime) -> float:
     if wait.until is not None:
         return max(0.0, (wait.until - now).total_seconds())
     return math.inf if wait.seconds is None else wait.seconds
+
+
+def describe_wait(wait: Wait) -> str:
+    """Return what a step waits for, in a few words.
+
+    >>> describe_wait(Wait(kind=WaitKind.TIMER, step_id="nap", seconds=3600))
+    'waits 3,600 s'
+    """
+    if wait.kind is WaitKind.APPROVAL:
+        count = wait.required_answers
+        return "waits for a person" if count == 1 else f"waits for {count} people"
+    if wait.kind is WaitKind.EVENT:
+        return f"waits for the signal {wait.name}"
+    if wait.until is not None:
+        return f"waits until {to_iso(wait.until)}"
+    return f"waits {wait.seconds or 0:,g} s"
 
 
 class WaitTimedOutError(PermanentError):

@@ -7,7 +7,7 @@ from typing import Any, ClassVar
 import pytest
 
 from callboard.workflows.dry_runs.history import Seen
-from callboard.workflows.dry_runs.plans import Certainty, Span
+from callboard.workflows.dry_runs.plans import NOTHING, Certainty, Span
 from callboard.workflows.dry_runs.walk import MAX_ITEMS_WALKED, DryRunTooSlowError
 from tests.unit.workflows.dry_runs.conftest import (
     Rehearsals,
@@ -433,3 +433,67 @@ class TestWorkflowsInside:
         assert {warning.code for warning in found.warnings} == {"no_max_tokens", "timeout_likely"}
         assert all(warning.message.startswith('In the workflow that "sub" runs: ') for warning in found.warnings)
         assert found.load.seconds.high == 1
+
+
+FORM = {"type": "object", "properties": {"fine": {"type": "boolean"}, "remark": {"type": "string"}}}
+
+
+def sign_off(**config: Any) -> dict[str, Any]:
+    return {"id": "ok", "type": "approval", "timeout_seconds": 3600, "config": {"title": "${input.x}?", **config}}
+
+
+def pause(**config: Any) -> dict[str, Any]:
+    return {"id": "nap", "type": "wait", "config": config}
+
+
+class TestWaits:
+    @pytest.mark.parametrize(
+        ("step", "words"),
+        [
+            pytest.param(sign_off(), "waits for a person", id="person"),
+            pytest.param(sign_off(required_answers=3), "waits for 3 people", id="people"),
+            pytest.param(pause(seconds=3600), "waits 3,600 s", id="seconds"),
+            pytest.param(pause(until="2026-11-20"), "waits until 2026-11-20T00:00:00Z", id="until"),
+            pytest.param(pause(event="paid:${input.x}"), "waits for the signal paid:7", id="signal"),
+            pytest.param(pause(seconds="${steps.a.content}"), "waits for a time", id="unknown seconds"),
+        ],
+    )
+    async def test_say_for_what_and_take_nothing(self, rehearse: Rehearsals, step: dict[str, Any], words: str) -> None:
+        found = await rehearse(ask("a", "Hi"), step, input_data={"x": 7})
+
+        planned = steps_of(found.plan)[step["id"]]
+        assert planned.waits == words
+        assert (planned.load.cost_usd, planned.load.seconds) == (NOTHING, NOTHING)
+        assert "Time in which the run waits for people, signals or moments is no part of its duration." in (
+            found.assumptions
+        )
+
+    async def test_give_what_nobody_knows_in_the_form_of_the_answer(self, rehearse: Rehearsals) -> None:
+        steps = [sign_off(form_schema=FORM), ask("a", "${steps.ok.answer}")]
+
+        found = await rehearse(*steps, input_data={"x": 7})
+
+        assert prompt_of(found.plan, "a") == (
+            '{"fine":"«steps.ok.answer.fine: unknown, about 5 characters»",'
+            '"remark":"«steps.ok.answer.remark: unknown, about 20 characters»"}'
+        )
+
+    async def test_leave_both_branches_possible(self, rehearse: Rehearsals) -> None:
+        steps = [sign_off(form_schema=FORM), choose("c", "steps.ok.answer.fine", [say("y", "yes")], [say("n", "no")])]
+
+        found = await rehearse(*steps, input_data={"x": 7})
+
+        assert steps_of(found.plan)["y"].certainty is Certainty.POSSIBLE
+        assert steps_of(found.plan)["n"].certainty is Certainty.POSSIBLE
+
+    async def test_may_time_out_where_the_run_goes_on(self, rehearse: Rehearsals) -> None:
+        steps = [sign_off(on_timeout="continue"), say("late", "late", when="!steps.ok.success")]
+
+        found = await rehearse(*steps, input_data={"x": 7})
+
+        assert steps_of(found.plan)["late"].certainty is Certainty.POSSIBLE
+
+    async def test_that_cannot_be_are_told(self, rehearse: Rehearsals) -> None:
+        found = await rehearse(pause(seconds="${input.x}"), input_data={"x": -1})
+
+        assert [warning.code for warning in found.warnings] == ["step_would_fail"]
