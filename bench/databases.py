@@ -156,6 +156,19 @@ async def bare(url: str) -> AsyncIterator[BareDatabase]:
         await database.close()
 
 
+def is_writable(file: Path) -> bool:
+    """Return whether nobody holds the write lock of this SQLite file at this moment."""
+    connection = sqlite3.connect(file, isolation_level=None, timeout=0)
+    try:
+        connection.execute("BEGIN IMMEDIATE")
+        connection.execute("ROLLBACK")
+    except sqlite3.OperationalError:
+        return False
+    finally:
+        connection.close()
+    return True
+
+
 async def postgres_version(url: str) -> str | None:
     """Return the version of the server at `url`, or None when none answers there."""
     try:
