@@ -25,7 +25,7 @@ from tests.fixtures.redis_server import PrivateRedis
 
 BENCH = Path(__file__).parent
 PEERS, ENVIRONMENTS, PROTOCOL = BENCH / "peers", BENCH / ".venvs", BENCH / "protocol"
-READY_SECONDS, READY_TRY_SECONDS, READY_RUNS = 90.0, 3.0, 1
+READY_SECONDS, READY_TRY_SECONDS, READY_RUNS = 90.0, 8.0, 1
 WARM_UP_RUNS = 20
 ANSWER_SECONDS, DRAIN_SECONDS, STOP_SECONDS = 120.0, 120.0, 15.0
 LOOK_SECONDS = 0.002
@@ -288,12 +288,11 @@ class Running:
             for worker in self._workers:
                 if worker.returncode is not None:
                     raise ContestantError(f"The worker of {self.contestant.label} ended with {worker.returncode}.")
-            try:
-                async with asyncio.timeout(READY_TRY_SECONDS):
-                    await self.run(work, READY_RUNS)
-                    return
-            except TimeoutError:
-                continue
+            goal = await self._goal(work, READY_RUNS)
+            await self.program.ask(do="submit", work=work, count=READY_RUNS)
+            with suppress(TimeoutError):  # a broker may drop what was sent before its worker was there
+                await self._reach(goal, seconds=READY_TRY_SECONDS)
+                return
         raise ContestantError(f"The worker of {self.contestant.label} ran nothing in {READY_SECONDS:.0f} s.")
 
     async def _goal(self, work: str, count: int) -> "_Goal":
@@ -304,16 +303,22 @@ class Running:
             stored=None if answer["ended"] is None else answer["ended"] + count,
         )
 
-    async def _reach(self, goal: "_Goal") -> float:
-        """Return when, on the monotonic clock, the last end was marked; where ends are stored, when it was durable."""
-        async with asyncio.timeout(DRAIN_SECONDS):
-            while goal.marks is not None and len(self.marks.ends()) < goal.marks:  # noqa: ASYNC110 - another process's
-                await asyncio.sleep(LOOK_SECONDS)
-            if goal.stored is None:
-                return max(self.marks.ends())
-            while (await self.program.ask(do="report"))["ended"] < goal.stored:  # noqa: ASYNC110 - as above
-                await asyncio.sleep(LOOK_SECONDS)
-        return time.monotonic()
+    async def _reach(self, goal: "_Goal", *, seconds: float = DRAIN_SECONDS) -> float:
+        """Return when, on the monotonic clock, the last end was marked; where ends are stored, when it was durable.
+
+        Raises: TimeoutError. Never in the middle of a question to the program, whose answer the next one would get.
+        """
+        give_up_at = time.monotonic() + seconds
+        while not await self._is_reached(goal):
+            if time.monotonic() > give_up_at:
+                raise TimeoutError(f"Its runs have not ended in {seconds:.0f} s.")
+            await asyncio.sleep(LOOK_SECONDS)
+        return max(self.marks.ends()) if goal.stored is None else time.monotonic()
+
+    async def _is_reached(self, goal: "_Goal") -> bool:
+        if goal.marks is not None and len(self.marks.ends()) < goal.marks:
+            return False
+        return goal.stored is None or (await self.program.ask(do="report"))["ended"] >= goal.stored
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

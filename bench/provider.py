@@ -14,7 +14,7 @@ import json
 import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from typing import Any
+from typing import Any, cast
 
 import aiohttp
 import uvloop
@@ -31,6 +31,10 @@ ANSWER = {
     "choices": [{"index": 0, "message": {"role": "assistant", "content": "A line."}, "finish_reason": "stop"}],
     "usage": {"prompt_tokens": 10, "completion_tokens": 3, "total_tokens": 13},
 }
+
+
+class ProviderError(Exception):
+    """The provider is gone."""
 
 
 class Counts:
@@ -63,8 +67,7 @@ class ProviderConnection(asyncio.Protocol):
         self._transport: asyncio.WriteTransport | None = None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        assert isinstance(transport, asyncio.WriteTransport)
-        self._transport = transport
+        self._transport = cast("asyncio.WriteTransport", transport)  # uvloop's is one in all but name
 
     def data_received(self, data: bytes) -> None:
         self._received += data
@@ -119,9 +122,10 @@ async def serve(seconds: float) -> None:
 class Provider:
     """A provider in a process of its own, seen from the bench."""
 
-    def __init__(self, url: str, http: aiohttp.ClientSession) -> None:
+    def __init__(self, url: str, http: aiohttp.ClientSession, process: asyncio.subprocess.Process) -> None:
         self.url = url
         self._http = http
+        self._process = process
 
     async def reset(self) -> None:
         await self._get("/reset")
@@ -136,8 +140,12 @@ class Provider:
             await asyncio.sleep(LOOK_SECONDS)
 
     async def _get(self, path: str) -> dict[str, Any]:
-        async with self._http.get(self.url + path) as answer:
-            counts: dict[str, Any] = await answer.json()
+        try:
+            async with self._http.get(self.url + path) as answer:
+                counts: dict[str, Any] = await answer.json()
+        except aiohttp.ClientError as error:
+            state = "runs" if self._process.returncode is None else f"ended with {self._process.returncode}"
+            raise ProviderError(f"The provider does not answer: {error!r}; its process {state}.") from error
         return counts
 
 
@@ -154,7 +162,7 @@ async def started_provider(seconds: float) -> AsyncIterator[Provider]:
     try:
         url = json.loads(await process.stdout.readline())["url"]
         async with aiohttp.ClientSession() as http:
-            yield Provider(url, http)
+            yield Provider(url, http, process)
     finally:
         process.stdin.close()
         await process.wait()

@@ -15,14 +15,17 @@ import time
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 
-from bench.contestants import BENCH, Place
+from bench.contestants import BENCH, ContestantError, Place
 from bench.databases import POSTGRESQL, postgres_version
 from bench.figures import describe_machine, print_table
+from bench.http_load import LoadError
 from bench.measuring import Plan
 from bench.options import add_common_options, databases_of
 from bench.plots import draw
 from bench.product import write_workflows
+from bench.provider import ProviderError
 from bench.results import Table, demand_rows, figure_rows, read_json, write_json, write_markdown
+from bench.submit_latency import ServerError
 from bench.tables import claims, idle_start, in_flight, pools, steps, submits, worker_processes
 from callboard.core.event_loop import run_on_fast_loop
 from callboard.core.logging import configure_logging
@@ -64,6 +67,7 @@ async def _run(given: argparse.Namespace) -> None:
     output.mkdir(parents=True, exist_ok=True)
     configure_logging("WARNING", json=True)
     has_postgresql = POSTGRESQL in await databases_of(given)
+    failed: list[str] = []
     for name in given.only.split(","):
         started = time.monotonic()
         with tempfile.TemporaryDirectory(dir=given.folder, prefix="callboard-bench-") as folder:
@@ -73,11 +77,18 @@ async def _run(given: argparse.Namespace) -> None:
                 is_quick=given.quick,
                 has_postgresql=has_postgresql,
             )
-            table = await _measure(name, plan)
+            try:
+                table = await _measure(name, plan)
+            except (ContestantError, LoadError, ProviderError, ServerError, TimeoutError) as error:
+                failed.append(name)
+                print(f"{name} FAILED: {error!r}", file=sys.stderr)
+                continue
         _print(table)
         print(f"{name} took {time.monotonic() - started:.0f} s\n", file=sys.stderr)
         write_json(table, output)
         write_results(output)
+    if failed:
+        raise SystemExit(f"Not measured: {', '.join(failed)}.")
 
 
 async def _measure(name: str, plan: Plan) -> Table:
