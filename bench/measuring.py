@@ -37,7 +37,7 @@ async def open_all(
         try:
             one = await stack.enter_async_context(opened(contestant, plan.place, work=work))
         except (ContestantError, TimeoutError) as error:
-            table.drop(contestant.label, first_line_of(error))
+            table.drop(contestant.label, summary_of(error))
             print(f"{contestant.label}: {error}", file=sys.stderr)
             continue
         table.notes.append(f"{contestant.label} ({one.version}) stores {contestant.stores}.")
@@ -57,11 +57,12 @@ async def interleave(
             except (ContestantError, TimeoutError) as error:
                 await one.freeze()
                 left.remove(one)
-                table.drop(one.contestant.label, first_line_of(error))
+                table.drop(one.contestant.label, summary_of(error))
         print(f"{table.key}: round {number + 1} of {plan.rounds}", file=sys.stderr)
     table.rounds = plan.rounds
 
 
-def first_line_of(error: Exception) -> str:
-    """Return what a note says of an error."""
-    return (str(error) or repr(error)).splitlines()[0]
+def summary_of(error: Exception) -> str:
+    """Return what a note says of an error: its first line, and the last one of a log that it ends with."""
+    lines = (str(error) or repr(error)).splitlines()
+    return lines[0] if len(lines) == 1 else f"{lines[0]}: {lines[-1]}"

@@ -13,6 +13,7 @@ from bench.results import Bound, Demand, Table
 
 CALL_SECONDS = 1.0
 CALLS, MANY_CALLS = 1000, 10_000
+QUICK_CALLS, QUICK_MANY_CALLS = 200, 2000
 WALL, MEMORY, PEAK = "wall s", "memory high water, MB", "peak in flight"
 CELERY_THREADS = "200"
 PEERS = (
@@ -33,7 +34,8 @@ _ABOUT = (
 async def measure(plan: Plan) -> Table:
     """Return the table of 1,000 calls, beside the peers; settings are the defaults."""
     table = Table(key="04_in_flight", title="1,000 calls of 1.0 s in flight", about=_ABOUT)
-    await _measure(plan, table, (known.CALLBOARD_POSTGRESQL, known.CALLBOARD_SQLITE, known.BARE_AIOHTTP, *PEERS), CALLS)
+    ones = (known.CALLBOARD_POSTGRESQL, known.CALLBOARD_SQLITE, known.BARE_AIOHTTP, *PEERS)
+    await _measure(plan, table, ones, plan.size(CALLS, QUICK_CALLS))
     return table
 
 
@@ -48,7 +50,7 @@ async def measure_many(plan: Plan) -> Table:
         one.with_environment(one.key, one.label, MAX_RUNNING_JOBS=str(MANY_CALLS))
         for one in (known.CALLBOARD_POSTGRESQL, known.CALLBOARD_SQLITE)
     ]
-    await _measure(plan, table, (*ours, known.BARE_AIOHTTP), plan.size(MANY_CALLS, MANY_CALLS // 2))
+    await _measure(plan, table, (*ours, known.BARE_AIOHTTP), plan.size(MANY_CALLS, QUICK_MANY_CALLS))
     return table
 
 
@@ -66,6 +68,7 @@ async def _measure(plan: Plan, table: Table, ones: Sequence[Contestant], calls: 
             table.add(one.contestant.label, MEMORY, drain.peak_memory_mb)
             table.add(one.contestant.label, PEAK, await provider.peak())
 
+        table.notes.append(f"Calls in a round: {calls:,}.")
         running = await open_all(stack, here, table, ones, work=protocol.ONE_CALL)
         await interleave(here, table, running, sample)
     table.demands = [

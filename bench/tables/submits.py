@@ -10,7 +10,7 @@ from bench.contestants import ContestantError, opened
 from bench.databases import POSTGRESQL, SQLITE
 from bench.figures import percentile
 from bench.http_load import prepare_post, send_at_pace, send_in_turn
-from bench.measuring import Plan, first_line_of
+from bench.measuring import Plan, summary_of
 from bench.product import API_KEY, HOLD
 from bench.protocol import bench_protocol as protocol
 from bench.results import Bound, Demand, Table
@@ -44,7 +44,7 @@ async def measure_rate(plan: Plan) -> Table:
             client = await stack.enter_async_context(opened(celery, plan.place))
         except ContestantError as error:
             client = None
-            table.drop("a Celery client", first_line_of(error))
+            table.drop("a Celery client", summary_of(error))
         for target in targets:
             await _rate(target, SUBMIT_PATH, 1.0, WARM_UP_CALLS)
         for _ in range(plan.rounds):
