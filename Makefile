@@ -12,9 +12,12 @@ PYTHONS := python3.11 python3.12 python3.13 python3.14 python3 python
 PYTHON ?=
 PYTEST_ARGS ?=
 CALLBOARD_ARGS ?=
+BENCH_ARGS ?=
 
 RUNTIME_STAMP := $(VENV)/.stamp-runtime
 DEV_STAMP := $(VENV)/.stamp-dev
+BENCH_STAMPS := $(patsubst bench/peers/%/requirements.txt,bench/.venvs/%/.stamp,$(wildcard bench/peers/*/requirements.txt)) \
+	bench/.venvs/profiler/.stamp
 BROWSER_STAMP := tests/browser/node_modules/.package-lock.json
 PIP_INSTALL := $(BIN)/python -m pip install -qq --disable-pip-version-check
 
@@ -23,7 +26,7 @@ PIP_INSTALL := $(BIN)/python -m pip install -qq --disable-pip-version-check
 IS_STALE := $(shell if [ -f $(RUNTIME_STAMP) ]; then \
 	[ "$$(cat $(RUNTIME_STAMP))" = "$(CURDIR)" ] && $(BIN)/python -c '' >/dev/null 2>&1 || echo yes; fi)
 
-.PHONY: help setup setup-dev demo serve up-local down-local test test-full lint types contracts docs-check check format clean FORCE
+.PHONY: help setup setup-dev demo serve up-local down-local test test-full bench bench-setup lint types contracts docs-check check format clean FORCE
 
 help: ## Show this list
 	@echo "Callboard. First: make demo"
@@ -54,6 +57,12 @@ test-full: $(DEV_STAMP) ## Run the tests that take a browser (chromium) and Merm
 	@if command -v npm >/dev/null 2>&1; then $(MAKE) $(BROWSER_STAMP); fi
 	@$(BIN)/python -m pytest -m full $(PYTEST_ARGS)
 
+bench-setup: $(BENCH_STAMPS) ## Make the environments of the peers that the bench measures, and of its profiler
+	@echo "bench/.venvs is ready."
+
+bench: $(DEV_STAMP) bench-setup ## Measure Callboard beside its peers into bench/results.md (BENCH_ARGS="--quick --rounds 1")
+	@$(BIN)/python -m bench.suite $(BENCH_ARGS)
+
 check: lint types contracts docs-check ## Run every check but the tests
 
 lint: $(DEV_STAMP) ## Check style and form
@@ -77,7 +86,7 @@ format: $(DEV_STAMP) ## Bring the code into form, and write the documents that a
 	@$(BIN)/python scripts/format_docs.py
 
 clean: ## Remove the environment and every cache; local data in .callboard stays
-	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache dist build
+	rm -rf $(VENV) bench/.venvs .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache dist build
 	find . -name __pycache__ -type d -not -path './.git/*' -prune -exec rm -rf {} +
 
 # The stamps are what makes the second run instant and offline: pip is asked only when a lock has changed.
@@ -108,6 +117,18 @@ FORCE:
 $(DEV_STAMP): requirements-dev.lock $(RUNTIME_STAMP)
 	@echo "Installing what requirements-dev.lock names ..."
 	@$(PIP_INSTALL) --no-deps --require-hashes -r requirements-dev.lock  # the lock is whole; arq alone says redis<6
+	@touch $@
+
+# Each peer has an environment of its own: their requirements exclude each other.
+bench/.venvs/%/.stamp: bench/peers/%/requirements.txt $(RUNTIME_STAMP)
+	@echo "Making bench/.venvs/$* ..."
+	@$(BIN)/python -m venv --clear bench/.venvs/$*
+	@bench/.venvs/$*/bin/python -m pip install -qq --disable-pip-version-check -r $<
+	@touch $@
+
+bench/.venvs/profiler/.stamp: bench/profiler/requirements.txt $(RUNTIME_STAMP)
+	@$(BIN)/python -m venv --clear bench/.venvs/profiler
+	@bench/.venvs/profiler/bin/python -m pip install -qq --disable-pip-version-check -r $<
 	@touch $@
 
 # npm writes this file last; without npm, or offline, the tests that need it say so.

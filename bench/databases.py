@@ -43,7 +43,10 @@ class Floor:
 
 
 class BareDatabase(ABC):
-    """One connection of the database's own driver, in autocommit, with a table `bench_floor`."""
+    """One connection of the database's own driver, in autocommit; it makes a table `bench_floor` where it measures."""
+
+    @abstractmethod
+    async def create_floor(self) -> None: ...
 
     @abstractmethod
     async def insert(self, rows: Sequence[FloorRow]) -> None:
@@ -61,6 +64,7 @@ class BareDatabase(ABC):
 
     async def measure_floor(self, rows: int, *, max_commits: int, max_seconds: float) -> Floor:
         """Write `rows` rows in batches, then single rows until `max_commits` or `max_seconds`."""
+        await self.create_floor()
         wanted = [_row(number) for number in range(rows)]
         started = time.perf_counter()
         for start in range(0, rows, BATCH_ROWS):
@@ -85,6 +89,8 @@ class BareSqlite(BareDatabase):
         self._connection = sqlite3.connect(file, isolation_level=None, timeout=30)
         self._connection.execute("PRAGMA journal_mode=WAL")
         self._connection.execute("PRAGMA synchronous=FULL")
+
+    async def create_floor(self) -> None:
         self._connection.execute(
             "CREATE TABLE IF NOT EXISTS bench_floor (run BLOB, step INTEGER, output TEXT, PRIMARY KEY (run, step))"
         )
@@ -111,11 +117,12 @@ class BarePostgres(BareDatabase):
 
     @classmethod
     async def open(cls, url: str) -> "BarePostgres":
-        connection = await asyncpg.connect(url)
-        await connection.execute(
+        return cls(await asyncpg.connect(url))
+
+    async def create_floor(self) -> None:
+        await self._connection.execute(
             "CREATE TABLE IF NOT EXISTS bench_floor (run uuid, step integer, output json, PRIMARY KEY (run, step))"
         )
-        return cls(connection)
 
     async def insert(self, rows: Sequence[FloorRow]) -> None:
         columns = [list(column) for column in zip(*rows, strict=True)]
@@ -154,6 +161,19 @@ async def bare(url: str) -> AsyncIterator[BareDatabase]:
         yield database
     finally:
         await database.close()
+
+
+def is_writable(file: Path) -> bool:
+    """Return whether nobody holds the write lock of this SQLite file at this moment."""
+    connection = sqlite3.connect(file, isolation_level=None, timeout=0)
+    try:
+        connection.execute("BEGIN IMMEDIATE")
+        connection.execute("ROLLBACK")
+    except sqlite3.OperationalError:
+        return False
+    finally:
+        connection.close()
+    return True
 
 
 async def postgres_version(url: str) -> str | None:

@@ -1,15 +1,16 @@
 """Callboard as the benches run it: the real wiring, and two step kinds more that cost nothing themselves.
 
-`run_rate.py` and `server.py` call this.
+`run_rate.py`, `server.py`, `callboard_program.py` and the tables of `suite.py` call this.
 """
 
 import asyncio
 import json
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict
 
+from bench.protocol import bench_protocol
 from callboard.accounts.caller import Caller
 from callboard.core.config import Settings, load_settings
 from callboard.core.json_values import JsonValue
@@ -21,6 +22,7 @@ API_KEY = "bench-key-of-the-operator"
 STEPS_PER_RUN = 3
 THREE_NOOPS = "bench_three_noops"
 HOLD = "bench_hold"
+ONE_CALL = "bench_one_call"
 HOLD_LIMIT_SECONDS = 3600
 CALLER = Caller(
     tenant=TenantScope("default"),
@@ -31,7 +33,28 @@ CALLER = Caller(
 )
 
 WORKFLOWS: tuple[dict[str, Any], ...] = (
-    {"name": THREE_NOOPS, "steps": [{"id": f"step_{number}", "type": "noop"} for number in range(STEPS_PER_RUN)]},
+    {
+        "name": THREE_NOOPS,
+        "steps": [
+            {"id": "step_0", "type": "noop", "config": {"mark": "start"}},
+            {"id": "step_1", "type": "noop"},
+            {"id": "step_2", "type": "noop", "config": {"mark": "end"}},
+        ],
+    },
+    {
+        "name": ONE_CALL,
+        "steps": [
+            {
+                "id": "answer",
+                "type": "llm",
+                "config": {
+                    "provider": "openai_compatible",
+                    "model": "bench-model",
+                    "prompt_text": "One line about the sea.",
+                },
+            }
+        ],
+    },
     {
         "name": HOLD,
         "timeout_seconds": HOLD_LIMIT_SECONDS,
@@ -44,12 +67,14 @@ WORKFLOWS: tuple[dict[str, Any], ...] = (
         "steps": [{"id": "hold", "type": "hold", "config": {"seconds": "${input.seconds}"}}],
     },
 )
+_MARKS = {"start": bench_protocol.START, "end": bench_protocol.END}
 
 
 class NoopConfig(BaseModel):
-    """Takes nothing."""
+    """Which mark it makes for the suite, if any."""
 
     model_config = ConfigDict(extra="forbid")
+    mark: Literal["start", "end"] | None = None
 
 
 class NoopStep:
@@ -60,12 +85,17 @@ class NoopStep:
     is_container = False
 
     def compile(self, step: StepCompiler) -> StepBody:
-        step.config(NoopConfig)
-        return _Noop()
+        mark = step.config(NoopConfig).mark
+        return _Noop(None if mark is None else _MARKS[mark])
 
 
 class _Noop(StepBody):
+    def __init__(self, mark: int | None) -> None:
+        self._mark = mark
+
     async def run(self, execution: StepExecution) -> JsonValue:
+        if self._mark is not None:
+            bench_protocol.marks.add(self._mark)
         return {"step": execution.step_id}
 
 

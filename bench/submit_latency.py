@@ -15,7 +15,7 @@ import os
 import sys
 import tempfile
 import time
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -47,6 +47,7 @@ class Target:
 
     kind: str
     database_url: str
+    base_url: str
     http: aiohttp.ClientSession
 
 
@@ -89,7 +90,7 @@ async def _measure(given: argparse.Namespace) -> dict[str, Any]:
         if POSTGRESQL in kinds:
             machine["postgresql"] = await postgres_version(given.postgres)
         async with AsyncExitStack() as stack:
-            targets = [await stack.enter_async_context(_target(kind, given, folder)) for kind in kinds]
+            targets = [await stack.enter_async_context(started_target(kind, given.postgres, folder)) for kind in kinds]
             for target in targets:
                 await _fill(target, given.running)
             samples = await _sample_rounds(given, targets)
@@ -109,14 +110,16 @@ async def _measure(given: argparse.Namespace) -> dict[str, Any]:
 
 
 @asynccontextmanager
-async def _target(kind: str, given: argparse.Namespace, folder: Path) -> AsyncIterator[Target]:
-    """Give a server on a new database; both are gone afterwards."""
+async def started_target(
+    kind: str, postgres_url: str, folder: Path, settings: Mapping[str, str] | None = None
+) -> AsyncIterator[Target]:
+    """Give a server on a new database, with these settings besides; both are gone afterwards."""
     log_path = folder / f"{kind}.log"
-    async with private_database(kind, given.postgres, folder) as url:
+    async with private_database(kind, postgres_url, folder) as url:
         with log_path.open("wb") as log:
             process = await asyncio.create_subprocess_exec(
                 *(sys.executable, "-m", "bench.server"),
-                env=os.environ | bench_environment(url, folder),
+                env=os.environ | bench_environment(url, folder) | dict(settings or {}),
                 stdin=asyncio.subprocess.PIPE,
                 stdout=asyncio.subprocess.PIPE,
                 stderr=log,
@@ -127,7 +130,7 @@ async def _target(kind: str, given: argparse.Namespace, folder: Path) -> AsyncIt
             headers = {"X-API-Key": API_KEY}
             timeout = aiohttp.ClientTimeout(total=SETTLE_SECONDS)
             async with aiohttp.ClientSession(base_url, connector=connector, headers=headers, timeout=timeout) as http:
-                yield Target(kind, url, http)
+                yield Target(kind, url, base_url, http)
         finally:
             await _stop(process)
 
@@ -157,7 +160,7 @@ async def _fill(target: Target, running: int) -> None:
     """Have `running` jobs held in their step for as long as the bench lasts."""
     body = {"workflow_name": HOLD, "input_data": {"seconds": HOLD_LIMIT_SECONDS}}
     await _call_repeatedly(target, SUBMIT_PATH, body, clients=FILL_CLIENTS, calls=running)
-    await _settle(target, running)
+    await settle(target, running)
 
 
 async def _sample_rounds(given: argparse.Namespace, targets: Sequence[Target]) -> dict[str, dict[str, list[Sample]]]:
@@ -185,9 +188,9 @@ async def _sample(target: Target, clients: int, calls: int, running: int) -> dic
     body = {"workflow_name": HOLD, "input_data": {"seconds": HOLD_SECONDS}}
     floor = await _call_repeatedly(target, FLOOR_PATH, body, clients=clients, calls=calls)
     over_http = await _call_repeatedly(target, SUBMIT_PATH, body, clients=clients, calls=calls)
-    await _settle(target, running)
+    await settle(target, running)
     service = await _time_service(target, clients=clients, calls=calls)
-    await _settle(target, running)
+    await settle(target, running)
     return {"http_floor": floor, "http_submit": over_http, "service_submit": service}
 
 
@@ -221,7 +224,7 @@ async def _time_commits(database_url: str) -> Sample:
     return Sample.of(floor.commit_seconds, sum(floor.commit_seconds))
 
 
-async def _settle(target: Target, running: int) -> None:
+async def settle(target: Target, running: int) -> None:
     """Return when the server runs exactly the jobs that are held for the whole bench. Raises: ServerError."""
     deadline = time.perf_counter() + SETTLE_SECONDS
     seen = -1
