@@ -10,6 +10,7 @@ from uuid import UUID
 import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from callboard.core.bulk import insert_rows
 from callboard.core.clock import now
 from callboard.core.database import Database, UtcDateTime
 from callboard.core.ids import JobId, WorkerId
@@ -145,4 +146,4 @@ async def _write_started_events(connection: AsyncConnection, rows: Sequence[sa.R
         }
         for row in rows
     ]
-    await connection.execute(sa.insert(JobEvent), events)
+    await insert_rows(connection, JobEvent, events)

@@ -14,6 +14,7 @@ import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from callboard.core.bulk import insert_rows, update_rows
 from callboard.core.clock import now
 from callboard.core.json_values import dumps
 from callboard.jobs.models import Job, JobEvent
@@ -61,12 +62,7 @@ async def update_jobs(connection: AsyncConnection, rows: Sequence[Mapping[str, A
 
     A row's `job_id` says which job; the rest are columns and their values.
     """
-    if not rows:
-        return
-    jobs = Job.__table__
-    assert isinstance(jobs, sa.Table)  # a mapped class may stand for less, says its type
-    statement = sa.update(jobs).where(jobs.c.id == sa.bindparam("job_id"))  # no column of that name: no clash
-    await connection.execute(statement, rows)
+    await update_rows(connection, Job, rows, key="id", key_name="job_id")
 
 
 async def append_events(
@@ -90,6 +86,5 @@ async def append_events(
                 "created_at": moment,
             }
         )
-    if rows:
-        await connection.execute(sa.insert(JobEvent), rows)
+    await insert_rows(connection, JobEvent, rows)
     return last

@@ -15,6 +15,7 @@ from uuid import UUID
 import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from callboard.core.bulk import insert_rows
 from callboard.core.clock import milliseconds_between, now, to_iso
 from callboard.core.database import Database, utc_now
 from callboard.core.ids import JobId, new_uuid
@@ -108,8 +109,7 @@ async def end_locked_jobs(
             messages.append(_outbox_values(finish, row, ended, costs, moment))
     await _update(connection, rows)
     await close_waits(connection, [finish.job_id for finish in finishes if finish.status.is_final])
-    if messages:
-        await connection.execute(sa.insert(OutboxMessage), messages)
+    await insert_rows(connection, OutboxMessage, messages)
 
 
 def _judge(row: sa.Row[Any] | None, finish: Finish) -> Finished:

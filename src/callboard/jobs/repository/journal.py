@@ -8,6 +8,7 @@ from uuid import UUID
 import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from callboard.core.bulk import insert_rows, once
 from callboard.core.clock import now
 from callboard.core.database import Database
 from callboard.core.ids import JobId
@@ -47,9 +48,9 @@ async def write_journal(database: Database, writes: Sequence[JournalWrite]) -> l
     async with database.transaction() as connection:
         locked = await lock_jobs(connection, (write.job_id for write in writes))
         owned = [write for write in writes if is_owned(locked.get(write.job_id), write.fence)]
-        await _insert_steps(database, connection, owned, outputs)
+        await _insert_steps(connection, owned, outputs)
         await insert_outputs(database, connection, [outputs[id(write)] for write in owned if id(write) in outputs])
-        await _insert_usage(database, connection, writes, locked)
+        await _insert_usage(connection, writes, locked)
         await _write_progress(connection, owned, locked)
     still_owned = {id(write) for write in owned}
     return [id(write) in still_owned for write in writes]
@@ -82,28 +83,36 @@ async def _compress_large_outputs(writes: Sequence[JournalWrite]) -> dict[int, d
 
 
 async def _insert_steps(
-    database: Database,
-    connection: AsyncConnection,
-    writes: Sequence[JournalWrite],
-    outputs: Mapping[int, Mapping[str, Any]],
+    connection: AsyncConnection, writes: Sequence[JournalWrite], outputs: Mapping[int, Mapping[str, Any]]
 ) -> None:
     rows = [_step_row(write.step, outputs.get(id(write))) for write in writes if write.step is not None]
-    if not rows:
-        return
-    statement = database.insert(JobStep)
+    for each in _in_rounds(rows):
+        await insert_rows(connection, JobStep, each, refine=_replacing_failed)
+
+
+def _in_rounds(rows: Sequence[dict[str, Any]]) -> list[list[dict[str, Any]]]:
+    """Return `rows` in lists none of which has a step instance twice: one statement cannot change a row twice."""
+    rounds: list[dict[tuple[UUID, str], dict[str, Any]]] = []
+    for row in rows:
+        key = (row["job_id"], row["path"])
+        free = next((each for each in rounds if key not in each), None)
+        if free is None:
+            rounds.append(free := {})
+        free[key] = row
+    return [list(each.values()) for each in rounds]
+
+
+def _replacing_failed(statement: Any) -> Any:
+    """A failed row gives way to a later attempt; any other row stands: writing it again is success."""
     given = statement.excluded
     replaced = {column.name: given[column.name] for column in JobStep.__table__.c if not column.primary_key}
-    await connection.execute(
-        # A failed row gives way to a later attempt; any other row stands: writing it again is success.
-        statement.on_conflict_do_update(
-            index_elements=["job_id", "path"], set_=replaced, where=JobStep.status == StepOutcome.FAILED
-        ),
-        rows,
+    return statement.on_conflict_do_update(
+        index_elements=["job_id", "path"], set_=replaced, where=JobStep.status == StepOutcome.FAILED
     )
 
 
 async def _insert_usage(
-    database: Database, connection: AsyncConnection, writes: Sequence[JournalWrite], locked: Mapping[UUID, Any]
+    connection: AsyncConnection, writes: Sequence[JournalWrite], locked: Mapping[UUID, Any]
 ) -> None:
     """Count the calls; those of a job that was deleted meanwhile count without it, and without its user."""
     rows = [
@@ -111,8 +120,8 @@ async def _insert_usage(
         for write in writes
         if write.usage is not None
     ]
-    if rows:  # a row is known by its id, too: without a job the key of calls does not tell two writes apart
-        await connection.execute(database.insert(ProviderUsage).on_conflict_do_nothing(), rows)
+    # a row is known by its id, too: without a job the key of calls does not tell two writes apart
+    await insert_rows(connection, ProviderUsage, rows, refine=once)
 
 
 def _step_row(step: dict[str, Any], output: Mapping[str, Any] | None) -> dict[str, Any]:

@@ -8,6 +8,7 @@ from uuid import UUID
 import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from callboard.core.bulk import insert_rows
 from callboard.core.database import Database
 from callboard.core.json_values import dumps
 from callboard.jobs.models import Job, JobEvent
@@ -56,10 +57,8 @@ async def insert_jobs_in(database: Database, connection: AsyncConnection, jobs: 
     earlier = await _take_keys(database, connection, jobs)
     new = [job for job in jobs if job.job_id not in earlier]
     if new:
-        jobs_once = database.insert(Job).on_conflict_do_nothing(index_elements=["id"])
-        events_once = database.insert(JobEvent).on_conflict_do_nothing(index_elements=["job_id", "event_id"])
-        await connection.execute(jobs_once, [job.values for job in new])
-        await connection.execute(events_once, [_queued_event(job.values) for job in new])
+        await insert_rows(connection, Job, [job.values for job in new], refine=_once_by_id)
+        await insert_rows(connection, JobEvent, [_queued_event(job.values) for job in new], refine=_once_by_number)
         await notify(database, connection)
     return [earlier.get(job.job_id) or Accepted(job.job_id, is_new=True) for job in jobs]
 
@@ -110,6 +109,14 @@ async def _take_keys(database: Database, connection: AsyncConnection, jobs: Sequ
         if used is not None:
             earlier[job.job_id] = Accepted(used.created_id, is_new=False, body_hash=used.body_hash, answer=used.answer)
     return earlier
+
+
+def _once_by_id(statement: Any) -> Any:
+    return statement.on_conflict_do_nothing(index_elements=["id"])
+
+
+def _once_by_number(statement: Any) -> Any:
+    return statement.on_conflict_do_nothing(index_elements=["job_id", "event_id"])
 
 
 def _queued_event(values: dict[str, Any]) -> dict[str, Any]:

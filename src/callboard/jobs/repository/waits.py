@@ -17,6 +17,7 @@ from uuid import UUID
 import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from callboard.core.bulk import insert_rows, update_rows
 from callboard.core.clock import to_iso
 from callboard.core.database import Database, utc_now
 from callboard.core.ids import JobId, new_uuid
@@ -126,8 +127,7 @@ class _Desk:
         return WaitReply(is_owned=True)
 
     async def write(self, connection: AsyncConnection) -> None:
-        if self.opened:
-            await connection.execute(sa.insert(JobWait), list(self.opened.values()))
+        await insert_rows(connection, JobWait, list(self.opened.values()))
         if self.changed:
             await _update_waits(connection, list(self.changed.values()))
         for each in self.taken:
@@ -302,13 +302,9 @@ async def _load_signals(connection: AsyncConnection, job_ids: Iterable[UUID]) ->
 
 
 async def _update_waits(connection: AsyncConnection, rows: Sequence[Mapping[str, Any]]) -> None:
-    table = JobWait.__table__
-    assert isinstance(table, sa.Table)  # a mapped class may stand for less, says its type
     changing = ("status", "payload", "wake_at", "ended_at", "taken_at")
-    statement = sa.update(table).where(table.c.id == sa.bindparam("wait_id"))
-    await connection.execute(
-        statement, [{"wait_id": row["id"], **{name: row[name] for name in changing}} for row in rows]
-    )
+    changed = [{"wait_id": row["id"], **{name: row[name] for name in changing}} for row in rows]
+    await update_rows(connection, JobWait, changed, key="id", key_name="wait_id")
 
 
 def _new_row(ask: WaitAsk, moment: datetime) -> dict[str, Any]:
