@@ -16,6 +16,7 @@ from uvicorn.middleware.proxy_headers import ProxyHeadersMiddleware
 
 import callboard.accounts.router
 import callboard.jobs.router
+import callboard.jobs.spending_router
 import callboard.system.router
 import callboard.workflows.router
 from callboard.accounts.operator_keys import require_production_keys
@@ -39,6 +40,7 @@ EXPOSED_HEADERS = (REQUEST_ID_HEADER, "Location", "ETag", "Retry-After", "Idempo
 TAGS = [
     {"name": "jobs", "description": "Submit workflows, watch them, cancel them, see what they cost."},
     {"name": "workflows", "description": "The workflows that can be run."},
+    {"name": "money", "description": "What users and tenants may spend, and what they have spent."},
     {"name": "keys", "description": "API keys. The scope `admin` is needed."},
     {"name": "system", "description": "Health, metrics, models. Most of it needs no key."},
 ]
@@ -59,6 +61,8 @@ class Services(Protocol):
     def catalogue(self) -> object: ...
     @property
     def jobs(self) -> object: ...
+    @property
+    def spending(self) -> object: ...
     @property
     def llm(self) -> ModelProviders: ...
     @property
@@ -131,6 +135,7 @@ def create_app(settings: Settings, open_services: ServicesFactory = serving) -> 
     install_problem_handlers(app)
     app.include_router(callboard.system.router.router)
     app.include_router(callboard.jobs.router.router)
+    app.include_router(callboard.jobs.spending_router.router)
     app.include_router(callboard.workflows.router.router)
     app.include_router(callboard.accounts.router.router)
     return app
@@ -148,6 +153,7 @@ def _lifespan(
             app.state.api_keys = services.api_keys
             app.state.catalogue = services.catalogue
             app.state.jobs = services.jobs
+            app.state.spending = services.spending
             app.state.llm = services.llm
             app.state.prices = services.prices
             app.state.health = services.health

@@ -22,6 +22,7 @@ from callboard.core.notifications import NotificationListener
 from callboard.core.process_limits import raise_open_file_limit
 from callboard.core.security import KeyHasher
 from callboard.core.telemetry import Telemetry
+from callboard.jobs.budgets import BudgetDesk
 from callboard.jobs.checkpoints import Journal
 from callboard.jobs.endings import Endings
 from callboard.jobs.finishes import Finishes
@@ -33,6 +34,8 @@ from callboard.jobs.repository.jobs import find_ended, read_wait_numbers
 from callboard.jobs.repository.submissions import WORK_CHANNEL
 from callboard.jobs.runner import JobRunner
 from callboard.jobs.service import JobService
+from callboard.jobs.spending import SpendingService
+from callboard.jobs.spending_limits import DefaultLimits, SpendingLimits
 from callboard.jobs.sweeper import Sweeper
 from callboard.jobs.waits import WaitEstimator
 from callboard.llm.client import LLMClient
@@ -71,6 +74,8 @@ class Services:
     lease: WorkerLease
     journal: Journal
     desk: WaitDesk
+    budgets: BudgetDesk
+    spending: SpendingService
     finishes: Finishes
 
     @property
@@ -142,6 +147,7 @@ async def working(services: Services) -> AsyncIterator[None]:
         await services.sweeper.stop()
         await services.journal.close()
         await services.desk.close()
+        await services.budgets.close()
         await services.finishes.close()
         await services.lease.stop()
 
@@ -189,6 +195,8 @@ def _connect(
     lease = WorkerLease(database, lease_seconds=settings.lease_seconds, slots=settings.max_running_jobs)
     journal = Journal(database, max_output_bytes=settings.max_step_output_bytes, telemetry=telemetry, lease=lease)
     desk = WaitDesk(database, telemetry=telemetry, lease=lease)
+    limits = SpendingLimits(database, DefaultLimits.of(settings))
+    budgets = BudgetDesk(database, limits=limits, telemetry=telemetry, lease=lease)
     finishes = Finishes(database, telemetry=telemetry, lease=lease)
     runner = JobRunner(
         database,
@@ -196,6 +204,7 @@ def _connect(
         bundles=BundleStore(database, registry),
         journal=journal,
         desk=desk,
+        budgets=budgets,
         finishes=finishes,
         endings=endings,
         lease=lease,
@@ -228,6 +237,7 @@ def _connect(
             database,
             runner=runner,
             lease=lease,
+            limits=limits,
             lease_seconds=settings.lease_seconds,
             idempotency_hours=settings.idempotency_hours,
             ring=doorbell.ring,
@@ -235,6 +245,8 @@ def _connect(
         lease=lease,
         journal=journal,
         desk=desk,
+        budgets=budgets,
+        spending=SpendingService(database, limits=limits),
         finishes=finishes,
     )
 

@@ -28,6 +28,7 @@ from callboard.core.url_guard import AllowedHosts
 LLM_PROVIDERS_WITH_KEYS = ("openrouter", "anthropic", "openai")  # the order in which a default is looked for
 
 RATE_LIMIT_OFF = "off"
+MAX_LIMIT_USD = 1_000_000_000
 REDIS_SCHEMES = ("redis", "rediss")
 
 ProviderName: TypeAlias = Literal["openrouter", "anthropic", "openai", "openai_compatible", "replay", "sandbox"]
@@ -152,6 +153,26 @@ class Settings(BaseSettings):
     )
     idempotency_hours: int = Field(
         24, ge=1, le=720, description="Hours for which an Idempotency-Key gives the first answer again."
+    )
+
+    # money
+    daily_budget_usd_per_user: Decimal | None = Field(
+        None,
+        ge=0,
+        le=MAX_LIMIT_USD,
+        description="US dollars that the jobs of one user may spend in a day (UTC), where no limit of their own is set. Empty: any amount.",
+    )
+    monthly_budget_usd_per_user: Decimal | None = Field(
+        None, ge=0, le=MAX_LIMIT_USD, description="The same for a month (UTC)."
+    )
+    daily_budget_usd_per_tenant: Decimal | None = Field(
+        None,
+        ge=0,
+        le=MAX_LIMIT_USD,
+        description="US dollars that all jobs of one tenant may spend in a day (UTC), where no limit of its own is set. Empty: any amount.",
+    )
+    monthly_budget_usd_per_tenant: Decimal | None = Field(
+        None, ge=0, le=MAX_LIMIT_USD, description="The same for a month (UTC)."
     )
 
     # language models

@@ -11,6 +11,7 @@ from callboard.core.clock import as_utc
 from callboard.core.errors import Finding
 from callboard.core.pagination import InvalidCursorError
 from callboard.jobs.service import JobService
+from callboard.jobs.spending import SpendingService
 from callboard.jobs.step_lists import StepCursor
 
 
@@ -20,7 +21,14 @@ def job_service(request: Request) -> JobService:
     return service
 
 
+def spending_service(request: Request) -> SpendingService:
+    """Return the process's SpendingService."""
+    service: SpendingService = request.app.state.spending
+    return service
+
+
 Jobs = Annotated[JobService, Depends(job_service)]
+Spending = Annotated[SpendingService, Depends(spending_service)]
 
 
 def encode_step_cursor(started_at: datetime, path: str) -> str:

@@ -17,7 +17,7 @@ from callboard.accounts.caller import Caller
 from callboard.core.batch_writer import BatchWriter
 from callboard.core.clock import now
 from callboard.core.database import DATABASE_ERRORS, Database, is_connection_error
-from callboard.core.errors import CallboardError, Finding, ForbiddenError
+from callboard.core.errors import CallboardError, Finding
 from callboard.core.idempotency import body_hash
 from callboard.core.ids import new_uuid
 from callboard.core.json_values import JsonValue, dumps, find_unstorable
@@ -26,6 +26,7 @@ from callboard.core.telemetry import Telemetry
 from callboard.jobs.costs import CostData, summarise_costs
 from callboard.jobs.endings import Endings
 from callboard.jobs.errors import (
+    BudgetTooHighError,
     DatabaseAwayError,
     IdempotencyConflictError,
     InvalidInputError,
@@ -42,12 +43,13 @@ from callboard.jobs.step_lists import RunningStep, StepCursor
 from callboard.jobs.waits import WaitEstimator
 from callboard.llm.models import ProviderUsage
 from callboard.queues.port import Doorbell
+from callboard.workflows.call_budgets import show_usd
 from callboard.workflows.service import PreparedWorkflow, WorkflowService
 
 SUBMIT_PATIENCE_SECONDS = 5.0  # a submit waits this long for a database that is away, then answers 503
 MAX_WAIT_SECONDS = 30
 SUBMIT_ROUTE = "POST /api/v1/workflow"
-FIELDS_OF_LATER_FEATURES = ("webhook_url", "webhook_secret", "budget_usd", "debug_mode")
+FIELDS_OF_LATER_FEATURES = ("webhook_url", "webhook_secret", "debug_mode")
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,13 +111,14 @@ class JobService:
         """Accept a job and return the answer for its caller; it is durable by then.
 
         Raises: WorkflowNotFoundError, InvalidWorkflowError, InvalidInputError (every error at once),
-        NotYetSupportedError, IdempotencyConflictError, DatabaseAwayError.
+        BudgetTooHighError, NotYetSupportedError, IdempotencyConflictError, DatabaseAwayError.
         """
         _refuse_later_features(request)
         _refuse_unstorable_values(request)
         try:
             workflow = self._workflows.prepare(request.workflow_name)
             _refuse_unfit_input(workflow, request)
+            _refuse_raised_budget(workflow, request)
         except CallboardError:  # the file may have changed since this key was answered first
             earlier = await self._find_earlier(caller, idempotency_key)
             if earlier is None:
@@ -145,7 +148,7 @@ class JobService:
         async with self._database.reads() as session:
             repository = JobRepository(session, caller.tenant)
             job = await repository.find_of_user(job_id, _user_of(caller, user_id))
-            costs = summarise_costs(await repository.sum_usage(job_id))
+            costs = summarise_costs(await repository.sum_usage(job_id), job.unconfirmed_usd)
         return JobWithCosts(job, costs)
 
     async def wait(self, caller: Caller, job_id: UUID, *, user_id: str | None, seconds: float) -> JobWithCosts:
@@ -183,8 +186,9 @@ class JobService:
         """Return a page of a job's calls, oldest first, and the sums over all of them. Raises: JobNotFoundError."""
         async with self._database.reads() as session:
             repository = JobRepository(session, caller.tenant)
-            await repository.find_of_user(job_id, _user_of(caller, user_id))
-            return await repository.list_usage(job_id, page), summarise_costs(await repository.sum_usage(job_id))
+            job = await repository.find_of_user(job_id, _user_of(caller, user_id))
+            costs = summarise_costs(await repository.sum_usage(job_id), job.unconfirmed_usd)
+            return await repository.list_usage(job_id, page), costs
 
     async def cancel(self, caller: Caller, job_id: UUID, *, user_id: str | None) -> Cancelled:
         """Stop a job and return what became of it. Raises: JobNotFoundError."""
@@ -255,7 +259,7 @@ class JobService:
 
 def _refuse_later_features(request: JobCreate) -> None:
     fields = {name: getattr(request, name) for name in FIELDS_OF_LATER_FEATURES}
-    given = [name for name, value in fields.items() if value is not None and value is not False]  # a budget of 0 counts
+    given = [name for name, value in fields.items() if value is not None and value is not False]
     if given:
         raise NotYetSupportedError(
             f"Not built yet, leave away: {', '.join(given)}.",
@@ -285,6 +289,17 @@ def _refuse_unfit_input(workflow: PreparedWorkflow, request: JobCreate) -> None:
         )
 
 
+def _refuse_raised_budget(workflow: PreparedWorkflow, request: JobCreate) -> None:
+    """Raise when the submit would let the run cost more than its file does."""
+    allowed, asked = workflow.compiled.budget_usd, request.budget_usd
+    if allowed is not None and asked is not None and asked > allowed:
+        message = (
+            f'budget_usd is {show_usd(asked)}, but the file of "{workflow.name}" allows {show_usd(allowed)}: '
+            "a submit can only lower it."
+        )
+        raise BudgetTooHighError(message, errors=[Finding("/body/budget_usd", message, BudgetTooHighError.code)])
+
+
 def _first_answer(caller: Caller, request: JobCreate, earlier: Accepted | EarlierUse) -> Submitted:
     if earlier.body_hash != _hash_of(caller, request):
         raise IdempotencyConflictError
@@ -293,11 +308,7 @@ def _first_answer(caller: Caller, request: JobCreate, earlier: Accepted | Earlie
 
 def _user_of(caller: Caller, user_id: str | None) -> str | None:
     """Return whose jobs are meant: the user that the key is bound to, or the one that a service names."""
-    if caller.user_id is None:
-        return user_id
-    if user_id not in (None, caller.user_id):
-        raise ForbiddenError(f"This key is bound to the user {caller.user_id}; it cannot act for another.")
-    return caller.user_id
+    return caller.user_for(user_id)
 
 
 def _column_values(
@@ -322,6 +333,7 @@ def _column_values(
         "input_data": dumps(workflow.compiled.complete_input(request.input_data)),
         "timeout_seconds": math.ceil(workflow.compiled.timeout_seconds),
         "total_steps": workflow.compiled.total_steps,
+        "budget_usd": workflow.compiled.budget_usd if request.budget_usd is None else request.budget_usd,
         "last_event_id": 1,
         "queued_at": moment,
         "created_at": moment,

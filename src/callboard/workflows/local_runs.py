@@ -18,6 +18,7 @@ from callboard.workflows.compiled_workflow import CompiledWorkflow
 from callboard.workflows.engine import MAX_STEP_OUTPUT_BYTES, Engine
 from callboard.workflows.errors import RunFailedError, error_of_run
 from callboard.workflows.memory import LOCAL_TENANT, MemoryCheckpointer, MemoryStepContext
+from callboard.workflows.memory_budget import MemoryBudget
 from callboard.workflows.steps.base import CHOICE_SUFFIX, PaidCall, Progress, StepRecord, UsageRecord
 from callboard.workflows.steps.redaction import PLACEHOLDER, redact
 
@@ -108,6 +109,7 @@ class LocalRun:
             secrets=secrets or {},
             max_output_bytes=max_output_bytes,
             tenant_id=tenant_id,
+            budget=None if workflow.budget_usd is None else MemoryBudget(workflow.budget_usd),
         )
         self.started_at = started_at or clock.to_iso(clock.now())
 
@@ -186,11 +188,13 @@ class _LocalCheckpointer(MemoryCheckpointer):
         secrets: Mapping[str, str],
         max_output_bytes: int,
         tenant_id: str,
+        budget: MemoryBudget | None,
     ) -> None:
         super().__init__(
             secrets=secrets,
             sleep=asyncio.sleep if tape.playback is None else _go_on_at_once,
             max_output_bytes=max_output_bytes,
+            budget=budget,
         )
         self.tape = tape
         self.observer = observer

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from decimal import Decimal
 from typing import Any
 from uuid import UUID
 
@@ -38,6 +39,7 @@ class ClaimedJob:
     attempt: int
     active_ms: int
     timeout_seconds: int
+    budget_usd: Decimal | None
     started_at: datetime
 
     @property

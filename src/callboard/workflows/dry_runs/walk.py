@@ -12,6 +12,8 @@ from decimal import Decimal
 
 from callboard.core.errors import Finding, StepError, UnprocessableError
 from callboard.core.json_values import JsonValue, dumps, loads
+from callboard.workflows.call_budgets import show_usd
+from callboard.workflows.call_prices import CallPrices
 from callboard.workflows.compiled_workflow import CompiledWorkflow
 from callboard.workflows.definition import ErrorMode
 from callboard.workflows.dry_runs.branching import choose, run_beside
@@ -33,7 +35,6 @@ from callboard.workflows.dry_runs.plans import (
     PlanStep,
     Span,
 )
-from callboard.workflows.dry_runs.prices import CallPrices
 from callboard.workflows.dry_runs.stand_ins import NoCalls, NoChildren
 from callboard.workflows.dry_runs.sums import scaled
 from callboard.workflows.errors import UnresolvedReferenceError
@@ -102,6 +103,7 @@ async def foresee(
     walked = await walk.sequence(workflow.steps, Frame(scope, views))
     walk.check_outputs(workflow, scope)
     load = _within_limit(walked.load, workflow, notes)
+    _check_budget(load, workflow, notes)
     return DryRun(
         workflow_name=workflow.name,
         workflow_version=workflow.definition.version,
@@ -336,6 +338,17 @@ def _within_limit(load: Load, workflow: CompiledWorkflow, notes: Notes) -> Load:
         message = f"The run is likely to take {seconds.likely:.0f} s, and its timeout_seconds is {limit:.0f}."
         notes.warn("/timeout_seconds", message, code="timeout_likely")
     return replace(load, seconds=Span(*(min(end, limit) for end in (seconds.low, seconds.likely, seconds.high))))
+
+
+def _check_budget(load: Load, workflow: CompiledWorkflow, notes: Notes) -> None:
+    """Note that the run is likely to cost more than its budget. A price that is not known was told at its step."""
+    budget_usd = workflow.budget_usd
+    if budget_usd is not None and load.cost_usd is not None and load.cost_usd.likely > budget_usd:
+        message = (
+            f"The run is likely to cost {show_usd(load.cost_usd.likely)}, and budget_usd is {show_usd(budget_usd)}. "
+            "Calls that do not fit into it are refused."
+        )
+        notes.warn("/budget_usd", message, code="budget_likely_exceeded")
 
 
 def _seen(seen: Seen | None) -> Span:
