@@ -191,7 +191,9 @@ class HttpClient:
 
     def _open_session(self) -> aiohttp.ClientSession:
         if self._is_closed:
-            raise ConnectionFailedError("This process is stopping: its HTTP connections are closed.")
+            closed = ConnectionFailedError("This process is stopping: its HTTP connections are closed.")
+            closed.is_unpaid = True
+            raise closed
         if self._session is None:
             self._session = aiohttp.ClientSession(
                 connector=self._build_connector(),

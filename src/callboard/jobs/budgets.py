@@ -5,6 +5,7 @@ What a call did cost is settled with its usage row, in the journal's transaction
 """
 
 import asyncio
+from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
 from decimal import Decimal
@@ -32,7 +33,9 @@ from callboard.jobs.spending_limits import SpendingLimits
 from callboard.workflows.call_budgets import BoundOf, CallBound, may_have_been_paid, refuse_unknown_price
 from callboard.workflows.steps.base import RunSuspended
 
-LOOK_AGAIN_SECONDS = 0.5  # calls of other processes settle without a word to this one
+LOOK_AGAIN_SECONDS = 0.5  # calls of other processes settle without a word to this one; then less and less often
+MAX_LOOK_AGAIN_SECONDS = 10.0
+WOKEN_AT_ONCE = 20  # by one settlement: it pays a call or two, and thousands may wait
 
 log = structlog.get_logger(__name__)
 
@@ -42,7 +45,7 @@ class BudgetDesk:
 
     def __init__(self, database: Database, *, limits: SpendingLimits, telemetry: Telemetry, lease: WorkerLease) -> None:
         self.limits = limits
-        self._settled = asyncio.Event()
+        self._waiting: deque[asyncio.Event] = deque()
         self._writer: BatchWriter[ReserveAsk, ReserveReply] = BatchWriter(
             lambda asks: reserve_calls(database, asks),
             name="budgets",
@@ -55,17 +58,22 @@ class BudgetDesk:
         return self._writer.submit(ask)
 
     def note_settled(self) -> None:
-        """Have everybody who waits for money ask again."""
-        self._settled.set()
-        self._settled = asyncio.Event()
+        """Have those who have waited longest for money ask again."""
+        for _ in range(min(WOKEN_AT_ONCE, len(self._waiting))):
+            self._waiting.popleft().set()
 
     async def until_settled(self, seconds: float) -> None:
         """Return when something was settled in this process, or after `seconds`."""
+        woken = asyncio.Event()
+        self._waiting.append(woken)
         try:
             async with asyncio.timeout(seconds):
-                await self._settled.wait()
+                await woken.wait()
         except TimeoutError:
             pass
+        finally:
+            if not woken.is_set():
+                self._waiting.remove(woken)
 
     async def close(self) -> None:
         """Return when everything queued is written."""
@@ -133,6 +141,7 @@ class RunBudget:
     async def _until_granted(self, path: str, call: int, bound: CallBound, amount_usd: Decimal) -> Reservation:
         self.has_reserved = True
         give_up_at = asyncio.get_running_loop().time() + bound.patience_seconds
+        pause = LOOK_AGAIN_SECONDS
         while True:
             reply = await self._ask(path, call, amount_usd)
             if isinstance(reply, Reservation):
@@ -141,7 +150,8 @@ class RunBudget:
             assert reply.state is not None
             if reply.outcome is ReserveOutcome.REFUSED or seconds_left <= 0:
                 raise reply.state.refuse(bound.name)
-            await self._desk.until_settled(min(LOOK_AGAIN_SECONDS, seconds_left))
+            await self._desk.until_settled(min(pause, seconds_left))
+            pause = min(pause * 1.5, MAX_LOOK_AGAIN_SECONDS)
             self._ensure_running()
 
     async def _ask(self, path: str, call: int, amount_usd: Decimal) -> Reservation | ReserveReply:
