@@ -149,6 +149,7 @@ class RunBudget:
             seconds_left = give_up_at - asyncio.get_running_loop().time()
             assert reply.state is not None
             if reply.outcome is ReserveOutcome.REFUSED or seconds_left <= 0:
+                log.warning("budget.refused", call=bound.name, **reply.state.to_json())
                 raise reply.state.refuse(bound.name)
             await self._desk.until_settled(min(pause, seconds_left))
             pause = min(pause * 1.5, MAX_LOOK_AGAIN_SECONDS)

@@ -78,11 +78,6 @@ class SpendingLimits:
                 found.append(Limit(scope=scope, tenant_id=tenant_id, subject=subject, limit_usd=limit_usd))
         return tuple(found)
 
-    @property
-    def are_there_any(self) -> bool:
-        """Whether anybody's spending is limited: else there is nothing to look for."""
-        return bool(self._rows) or self._defaults != DefaultLimits()
-
 
 def _key_of(row: LimitRow) -> tuple[BudgetScope, str, str]:
     return row.scope, row.tenant_id, row.user_id

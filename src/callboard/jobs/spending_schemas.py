@@ -4,6 +4,7 @@ from decimal import Decimal
 from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field
+from pydantic.config import JsonDict
 
 from callboard.core.database import MONEY_DECIMALS
 from callboard.core.storable_text import StorableText
@@ -13,6 +14,27 @@ from callboard.jobs.repository.spending import LimitRow
 from callboard.jobs.schemas import UsdAmount, UtcTime
 from callboard.workflows.call_budgets import MAX_BUDGET_USD
 
+_LIMIT_EXAMPLE: JsonDict = {"tenant_id": "default", "user_id": "user-17", "period": "day", "limit_usd": 0.5}
+_DAY_EXAMPLE: JsonDict = {
+    "tenant_id": "default",
+    "user_id": "user-17",
+    "period": "2026-11-28",
+    "limit_usd": 0.5,
+    "spent_usd": 0.41,
+    "reserved_usd": 0.012,
+    "unconfirmed_usd": 0,
+    "left_usd": 0.078,
+    "resets_at": "2026-11-29T00:00:00Z",
+}
+_MONTH_EXAMPLE: JsonDict = {
+    **_DAY_EXAMPLE,
+    "period": "2026-11",
+    "limit_usd": None,
+    "spent_usd": 6.4,
+    "reserved_usd": 0,
+    "left_usd": None,
+    "resets_at": "2026-12-01T00:00:00Z",
+}
 PeriodName = Literal["day", "month"]
 TENANT_PATTERN = r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,99}$"
 
@@ -43,6 +65,8 @@ class LimitPut(BaseModel):
 class LimitRead(BaseModel):
     """A limit that was set."""
 
+    model_config = ConfigDict(json_schema_extra={"examples": [_LIMIT_EXAMPLE]})
+
     tenant_id: str
     user_id: str | None
     period: PeriodName
@@ -60,6 +84,8 @@ class LimitRead(BaseModel):
 
 class LimitList(BaseModel):
     """The limits that were set; what the settings say applies to all others."""
+
+    model_config = ConfigDict(json_schema_extra={"examples": [{"items": [_LIMIT_EXAMPLE]}]})
 
     items: list[LimitRead]
 
@@ -97,11 +123,15 @@ class SpendingRead(BaseModel):
 class SpendingList(BaseModel):
     """Spending of this day or month, the dearest first."""
 
+    model_config = ConfigDict(json_schema_extra={"examples": [{"items": [_DAY_EXAMPLE]}]})
+
     items: list[SpendingRead]
 
 
 class BudgetRead(BaseModel):
     """What one user, or a tenant, has spent and may spend: today and this month."""
+
+    model_config = ConfigDict(json_schema_extra={"examples": [{"day": _DAY_EXAMPLE, "month": _MONTH_EXAMPLE}]})
 
     day: SpendingRead
     month: SpendingRead
