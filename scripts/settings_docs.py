@@ -10,6 +10,7 @@ import argparse
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
+from decimal import Decimal
 from pathlib import Path
 from types import NoneType
 from typing import Any, Literal, get_args, get_origin
@@ -27,6 +28,7 @@ TYPE_NAMES: dict[Any, str] = {
     Path: "path",
     int: "whole number",
     float: "number",
+    Decimal: "number",
     bool: "true or false",
     SecretStr: "secret text",
     tuple: "texts, separated by commas",

@@ -21,13 +21,6 @@ def upgrade() -> None:
         sqlite_where=sa.text("completed_at IS NOT NULL"),
     )
     op.create_index(
-        "idx_provider_usage_user_id",
-        "llm_provider_usage",
-        ["tenant_id", "user_id"],
-        postgresql_where=sa.text("user_id IS NOT NULL"),
-        sqlite_where=sa.text("user_id IS NOT NULL"),
-    )
-    op.create_index(
         "ix_outbox_consumed",
         "outbox",
         ["consumed_at"],
@@ -40,6 +33,5 @@ def upgrade() -> None:
 def downgrade() -> None:
     op.drop_index("ix_idempotency_keys_created_id", "idempotency_keys")
     op.drop_index("ix_outbox_consumed", "outbox")
-    op.drop_index("idx_provider_usage_user_id", "llm_provider_usage")
     op.drop_index("idx_workflow_jobs_completed_at", "llm_workflow_jobs")
     op.drop_index("idx_workflow_jobs_definition_hash", "llm_workflow_jobs")

@@ -18,6 +18,7 @@ import callboard.accounts.router
 import callboard.jobs.admin_router
 import callboard.jobs.people_router
 import callboard.jobs.router
+import callboard.jobs.spending_router
 import callboard.system.router
 import callboard.workflows.router
 from callboard.accounts.operator_keys import require_production_keys
@@ -43,6 +44,7 @@ TAGS = [
     {"name": "people", "description": "What people and other systems tell running jobs: approvals and signals."},
     {"name": "workflows", "description": "The workflows that can be run."},
     {"name": "admin", "description": "Clean up, erase a user, see workers and queue. The scope `admin` is needed."},
+    {"name": "money", "description": "What users and tenants may spend, and what they have spent."},
     {"name": "keys", "description": "API keys. The scope `admin` is needed."},
     {"name": "system", "description": "Health, metrics, models. Most of it needs no key."},
 ]
@@ -75,6 +77,8 @@ class Services(Protocol):
     def erasures(self) -> object: ...
     @property
     def overview(self) -> object: ...
+    @property
+    def spending(self) -> object: ...
     @property
     def llm(self) -> ModelProviders: ...
     @property
@@ -149,6 +153,7 @@ def create_app(settings: Settings, open_services: ServicesFactory = serving) -> 
     app.include_router(callboard.jobs.router.router)
     app.include_router(callboard.jobs.people_router.router)
     app.include_router(callboard.jobs.admin_router.router)
+    app.include_router(callboard.jobs.spending_router.router)
     app.include_router(callboard.workflows.router.router)
     app.include_router(callboard.accounts.router.router)
     return app
@@ -172,6 +177,7 @@ def _lifespan(
             app.state.housekeeping = services.housekeeping
             app.state.erasures = services.erasures
             app.state.overview = services.overview
+            app.state.spending = services.spending
             app.state.llm = services.llm
             app.state.prices = services.prices
             app.state.health = services.health

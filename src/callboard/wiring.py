@@ -29,6 +29,7 @@ from callboard.core.process_limits import raise_open_file_limit
 from callboard.core.security import KeyHasher
 from callboard.core.telemetry import Telemetry
 from callboard.jobs.approvals import ApprovalService
+from callboard.jobs.budgets import BudgetDesk
 from callboard.jobs.checkpoints import Journal
 from callboard.jobs.endings import Endings
 from callboard.jobs.erasure import ErasureService
@@ -47,6 +48,8 @@ from callboard.jobs.runner import JobRunner
 from callboard.jobs.running_limits import RunningLimits
 from callboard.jobs.service import JobService
 from callboard.jobs.signals import SignalService
+from callboard.jobs.spending import SpendingService
+from callboard.jobs.spending_limits import DefaultLimits, SpendingLimits
 from callboard.jobs.suspects import SuspectChildren, run_suspects, start_suspect_worker
 from callboard.jobs.sweeper import Sweeper
 from callboard.jobs.tokens import TokenClaimer
@@ -102,6 +105,9 @@ class Services:
     lease: WorkerLease
     journal: Journal
     desk: WaitDesk
+    budgets: BudgetDesk
+    spending: SpendingService
+    spending_limits: SpendingLimits
     finishes: Finishes
 
     @property
@@ -183,6 +189,7 @@ async def working(services: Services) -> AsyncIterator[None]:
         await services.sweeper.stop()
         await services.journal.close()
         await services.desk.close()
+        await services.budgets.close()
         await services.finishes.close()
         await services.lease.stop()
 
@@ -190,11 +197,14 @@ async def working(services: Services) -> AsyncIterator[None]:
 async def running_suspects(services: Services, worker_id: WorkerId, stop: asyncio.Event) -> None:
     """Run suspects as the worker `worker_id`, one at a time, until there is none or `stop` is set."""
     await services.lease.register(worker_id)
+    await services.spending_limits.refresh()  # once: it lives as long as its suspects
     try:
         await run_suspects(services.database, runner=services.runner, lease=services.lease, stop=stop)
     finally:
         await services.runner.stop(grace_seconds=services.settings.shutdown_grace_seconds)
         await services.journal.close()
+        await services.desk.close()
+        await services.budgets.close()
         await services.finishes.close()
         await services.lease.stop()
 
@@ -267,6 +277,8 @@ def _connect(
     lease = WorkerLease(database, lease_seconds=settings.lease_seconds, slots=settings.max_running_jobs)
     journal = Journal(database, max_output_bytes=settings.max_step_output_bytes, telemetry=telemetry, lease=lease)
     desk = WaitDesk(database, telemetry=telemetry, lease=lease)
+    spending_limits = SpendingLimits(database, DefaultLimits.of(settings))
+    budgets = BudgetDesk(database, limits=spending_limits, telemetry=telemetry, lease=lease)
     finishes = Finishes(database, telemetry=telemetry, lease=lease)
     bundles = BundleStore(database, registry)
     limits = RunningLimits(
@@ -280,6 +292,7 @@ def _connect(
         bundles=bundles,
         journal=journal,
         desk=desk,
+        budgets=budgets,
         finishes=finishes,
         endings=endings,
         lease=lease,
@@ -342,6 +355,7 @@ def _connect(
             database,
             runner=runner,
             lease=lease,
+            limits=spending_limits,
             lease_seconds=settings.lease_seconds,
             idempotency_hours=settings.idempotency_hours,
             housekeeping=housekeeping,
@@ -356,6 +370,9 @@ def _connect(
         lease=lease,
         journal=journal,
         desk=desk,
+        budgets=budgets,
+        spending_limits=spending_limits,
+        spending=SpendingService(database, limits=spending_limits),
         finishes=finishes,
     )
 

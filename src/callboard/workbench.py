@@ -43,8 +43,8 @@ from callboard.plugins import (
     load_plugins,
 )
 from callboard.workflows.bundles import Bundle
+from callboard.workflows.call_prices import CallPrices
 from callboard.workflows.compiler import compile_workflow
-from callboard.workflows.dry_runs.prices import CallPrices
 from callboard.workflows.engine import MAX_STEP_OUTPUT_BYTES
 from callboard.workflows.errors import InvalidWorkflowError
 from callboard.workflows.file_schema import FormatParts, build_file_schema
@@ -105,7 +105,7 @@ class Workbench:
 
     @property
     def call_prices(self) -> CallPrices:
-        """What calls would cost, for dry runs."""
+        """What calls would cost, for dry runs and budgets."""
         return CallPrices(self.prices, self.settings.external_service_pricing)
 
     def reader_for(self, folders: WorkflowFolders) -> WorkflowFileReader:
@@ -182,6 +182,7 @@ def build_workbench(
         extra_steps=(*extra_steps, *plugins.steps),
         extra_transforms=plugins.transforms,
         cache=cache,
+        prices=CallPrices(prices, settings.external_service_pricing),
         transform_threads=transform_threads,
         max_output_bytes=settings.max_step_output_bytes,
     )
@@ -207,6 +208,7 @@ def build_step_registry(
     extra_steps: Sequence[StepKind] = (),
     extra_transforms: Sequence[Transform] = (),
     cache: AnswerCache | None = None,
+    prices: CallPrices | None = None,
     transform_threads: Executor | None = None,
     max_output_bytes: int = MAX_STEP_OUTPUT_BYTES,
 ) -> StepRegistry:
@@ -220,8 +222,8 @@ def build_step_registry(
     )
     return StepRegistry(
         [
-            LLMStep(llm, cache),
-            ExternalApiStep(services, cache),
+            LLMStep(llm, cache, prices=prices),
+            ExternalApiStep(services, cache, prices=prices),
             TransformStep(transforms, transform_threads, max_output_bytes=max_output_bytes),
             ConditionalStep(),
             ParallelStep(),
@@ -303,8 +305,12 @@ def _build_providers(
 def _build_reader(settings: Settings, registry: StepRegistry, prices: ModelPrices) -> WorkflowFileReader:
     """Return what reads workflow files, each compiled to see what is wrong with it."""
 
+    usual_provider = settings.default_llm_provider or settings.provider_with_key()
+
     def has_price(provider: str | None, model: str) -> bool:
-        return prices.find(resolve_alias(model, settings.model_aliases), provider) is not None
+        name = resolve_alias(model, settings.model_aliases)
+        asked = (provider,) if provider is not None else (None, usual_provider)
+        return any(prices.find(name, each) is not None for each in asked)
 
     def priced_names() -> list[str]:
         return [price.model for price in prices.list(("openai", "anthropic", "openrouter"))]

@@ -12,12 +12,14 @@ from callboard.core.database import Database
 from callboard.core.errors import PermanentError, TemporaryError
 from callboard.core.json_values import JsonValue, UnstorableValueError, loads
 from callboard.core.telemetry import Telemetry
+from callboard.jobs.budgets import BudgetDesk
 from callboard.jobs.checkpoints import Journal, RunCheckpointer, RunStepContext
 from callboard.jobs.leases import WorkerLease
 from callboard.jobs.parking import WaitDesk
 from callboard.jobs.repository.claims import ClaimedJob
 from callboard.jobs.repository.journal import load_journal
 from callboard.jobs.repository.waits import load_tries
+from callboard.jobs.spending_limits import DefaultLimits, SpendingLimits
 from callboard.workflows.memory import MemoryCheckpointer
 from callboard.workflows.steps.base import (
     Checkpointer,
@@ -65,12 +67,16 @@ class DurableRuns:
         lease = WorkerLease(database, lease_seconds=60, slots=1)
         self.journal = Journal(database, max_output_bytes=MAX_BYTES, telemetry=Telemetry(), lease=lease)
         self._desk = WaitDesk(database, telemetry=Telemetry(), lease=lease)
+        self._limits = SpendingLimits(database, DefaultLimits())
+        self._budgets = BudgetDesk(database, limits=self._limits, telemetry=Telemetry(), lease=lease)
 
     async def attempt(self) -> Run:
+        await self._limits.refresh()
         checkpointer = RunCheckpointer(
             self._job,
             self.journal,
             desk=self._desk,
+            budgets=self._budgets,
             recorded=await load_journal(self._database, self._job.id),
             tries=await load_tries(self._database, self._job.id, self._job.attempt),
             may_go_on=lambda: True,

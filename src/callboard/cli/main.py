@@ -35,6 +35,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "models": ("models", "List the language models that the server can use."),
     "plugins": ("plugins", "List what installed packages add: services, transforms and step types."),
     "keys": ("keys", "Make, list and revoke API keys, directly in the database."),
+    "limits": ("limits", "Limit what users and tenants spend, and see what they have spent, directly in the database."),
     "settings": ("settings", "Show every setting, and which file or variable it comes from."),
     "db": ("db", "Bring the database up to date, or back."),
 }

@@ -31,6 +31,9 @@ def submit(
     priority: Annotated[int, typer.Option(min=0, max=10, help="10 is the most urgent.")] = 0,
     user_id: Annotated[str | None, typer.Option(help="User that the job belongs to.")] = None,
     run_name: Annotated[str | None, typer.Option(help="Name that people see for this run.")] = None,
+    budget_usd: Annotated[
+        float | None, typer.Option("--budget-usd", help="The most that the run may cost; it can only lower the file's.")
+    ] = None,
     idempotency_key: Annotated[
         str | None, typer.Option(help="The same key and input again give the same job, for 24 hours.")
     ] = None,
@@ -57,6 +60,7 @@ def submit(
             priority=priority,
             user_id=user_id,
             run_name=run_name,
+            budget_usd=budget_usd,
         )
         if watch:
             _show_submitted(output, submitted)

@@ -56,7 +56,10 @@ class ServiceCallCost(TypedDict):
 
 
 class CostData(TypedDict):
-    """What a job spent. `cost_usd` is the part of the language models, `total_cost_usd` all of it."""
+    """What a job spent. `cost_usd` is the part of the language models, `total_cost_usd` all of it.
+
+    `unconfirmed_usd` is what calls could have cost at most of which nobody knows whether they were paid.
+    """
 
     provider: str | None
     model: str | None
@@ -65,6 +68,7 @@ class CostData(TypedDict):
     total_tokens: int
     cost_usd: float
     total_cost_usd: float
+    unconfirmed_usd: float
     llm_calls: list[LLMCallCost]
     service_calls: list[ServiceCallCost]
 
@@ -89,6 +93,8 @@ class JobSummary(TypedDict):
     steps_completed: int
     total_steps: int
     cost_usd: float
+    budget_usd: float | None
+    unconfirmed_usd: float
     error_message: str | None
     is_stale: bool
     attempt: int

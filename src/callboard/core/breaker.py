@@ -24,6 +24,7 @@ class CircuitOpenError(TemporaryError):
 
     code = "circuit_open"
     category = "service"
+    is_unpaid = True
 
 
 class CircuitBreakers:

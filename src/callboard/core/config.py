@@ -28,6 +28,7 @@ from callboard.core.url_guard import AllowedHosts
 LLM_PROVIDERS_WITH_KEYS = ("openrouter", "anthropic", "openai")  # the order in which a default is looked for
 
 RATE_LIMIT_OFF = "off"
+MAX_LIMIT_USD = 1_000_000_000
 REDIS_SCHEMES = ("redis", "rediss")
 AMQP_SCHEMES = ("amqp", "amqps")
 
@@ -207,6 +208,26 @@ class Settings(BaseSettings):
         ge=0,
         le=36_500,
         description="Days for which jobs that have ended are kept, with steps, events and results; older ones are deleted, their usage rows stay. 0: for ever.",
+    )
+
+    # money
+    daily_budget_usd_per_user: Decimal | None = Field(
+        None,
+        ge=0,
+        le=MAX_LIMIT_USD,
+        description="US dollars that the jobs of one user may spend in a day (UTC), where no limit of their own is set. Empty: any amount.",
+    )
+    monthly_budget_usd_per_user: Decimal | None = Field(
+        None, ge=0, le=MAX_LIMIT_USD, description="The same for a month (UTC)."
+    )
+    daily_budget_usd_per_tenant: Decimal | None = Field(
+        None,
+        ge=0,
+        le=MAX_LIMIT_USD,
+        description="US dollars that all jobs of one tenant may spend in a day (UTC), where no limit of its own is set. Empty: any amount.",
+    )
+    monthly_budget_usd_per_tenant: Decimal | None = Field(
+        None, ge=0, le=MAX_LIMIT_USD, description="The same for a month (UTC)."
     )
 
     # language models

@@ -98,10 +98,12 @@ class StepError(CallboardError):
 
     `category` says whose matter it is: input, workflow, provider, service, timeout, cost, internal.
     `details` is JSON that a caller sees in the job's `error.details`; no secret enters it.
+    `is_unpaid` says that nothing can be charged for the call that failed so: it was not made, or was refused.
     """
 
     code = "step_failed"
     category: ClassVar[str] = "internal"
+    is_unpaid: bool = False
 
     def __init__(self, message: str | None = None, *, details: dict[str, Any] | None = None) -> None:
         super().__init__(message)

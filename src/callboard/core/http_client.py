@@ -60,6 +60,7 @@ class InvalidUrlError(PermanentError):
 
     code = "invalid_url"
     category = "service"
+    is_unpaid = True
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -173,7 +174,7 @@ class HttpClient:
                 yield HttpStream(response, min(self._max_body_bytes, request.max_body_bytes or self._max_body_bytes))
         # The texts of aiohttp's errors for these two hold the whole URL, with the keys in its query: no `from error`.
         except TimeoutError as error:
-            raise CallTimeoutError(_timeout_message(error, host, request.timeout_seconds)) from None
+            raise _timeout_error(error, host, request.timeout_seconds) from None
         except (aiohttp.InvalidURL, aiohttp.NonHttpUrlClientError):
             raise InvalidUrlError(f"The address of {host or 'the other side'} is no valid HTTP URL.") from None
         except _BrokenOnceError as error:
@@ -190,7 +191,9 @@ class HttpClient:
 
     def _open_session(self) -> aiohttp.ClientSession:
         if self._is_closed:
-            raise ConnectionFailedError("This process is stopping: its HTTP connections are closed.")
+            closed = ConnectionFailedError("This process is stopping: its HTTP connections are closed.")
+            closed.is_unpaid = True
+            raise closed
         if self._session is None:
             self._session = aiohttp.ClientSession(
                 connector=self._build_connector(),
@@ -257,10 +260,12 @@ def _host_of(url: str) -> str:
     return without_scheme.partition("/")[0].rpartition("@")[2].partition("?")[0]
 
 
-def _timeout_message(error: TimeoutError, host: str, timeout_seconds: float) -> str:
+def _timeout_error(error: TimeoutError, host: str, timeout_seconds: float) -> CallTimeoutError:
     if isinstance(error, aiohttp.ConnectionTimeoutError):
-        return f"{host} did not accept a connection in time."
-    return f"{host} did not finish its answer within {timeout_seconds:g} s."
+        timeout = CallTimeoutError(f"{host} did not accept a connection in time.")
+        timeout.is_unpaid = True
+        return timeout
+    return CallTimeoutError(f"{host} did not finish its answer within {timeout_seconds:g} s.")
 
 
 def _connection_error(error: Exception, host: str, *, has_head: bool) -> ConnectionFailedError:
@@ -269,6 +274,10 @@ def _connection_error(error: Exception, host: str, *, has_head: bool) -> Connect
     if isinstance(error, aiohttp.ServerDisconnectedError | ConnectionResetError | BrokenPipeError):
         return ConnectionFailedError(f"{host} hung up without an answer.")
     if isinstance(error, aiohttp.ClientConnectorCertificateError):
-        return ConnectionFailedError(f"The TLS certificate of {host} was not accepted: {error.certificate_error}.")
+        failed = ConnectionFailedError(f"The TLS certificate of {host} was not accepted: {error.certificate_error}.")
+        failed.is_unpaid = True
+        return failed
     reason = error.os_error.strerror if isinstance(error, aiohttp.ClientConnectorError) else None
-    return ConnectionFailedError(f"{host} could not be reached ({reason or type(error).__name__}).")
+    failed = ConnectionFailedError(f"{host} could not be reached ({reason or type(error).__name__}).")
+    failed.is_unpaid = isinstance(error, aiohttp.ClientConnectorError)  # no connection: nothing was sent
+    return failed

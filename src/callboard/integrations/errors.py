@@ -8,6 +8,7 @@ class UnknownServiceError(PermanentError):
 
     code = "unknown_service"
     category = "workflow"
+    is_unpaid = True
 
 
 class ServiceParametersError(PermanentError):
@@ -15,6 +16,7 @@ class ServiceParametersError(PermanentError):
 
     code = "service_parameters_invalid"
     category = "workflow"
+    is_unpaid = True
 
 
 class ServiceAuthError(PermanentError):
@@ -22,6 +24,7 @@ class ServiceAuthError(PermanentError):
 
     code = "service_auth_failed"
     category = "service"
+    is_unpaid = True
 
 
 class ServiceRejectedError(PermanentError):
@@ -29,6 +32,7 @@ class ServiceRejectedError(PermanentError):
 
     code = "service_rejected"
     category = "service"
+    is_unpaid = True
 
 
 class ServiceQuotaError(PermanentError):
@@ -36,6 +40,7 @@ class ServiceQuotaError(PermanentError):
 
     code = "service_quota_used_up"
     category = "service"
+    is_unpaid = True
 
 
 class ServiceAnswerUnusableError(PermanentError):
@@ -50,6 +55,7 @@ class ServiceRateLimitedError(TemporaryError):
 
     code = "service_rate_limited"
     category = "service"
+    is_unpaid = True
 
 
 class ServiceUnavailableError(TemporaryError):
@@ -84,3 +90,4 @@ class ReplayMissError(PermanentError):
 
     code = "replay_miss"
     category = "service"
+    is_unpaid = True

@@ -45,9 +45,13 @@ async def send(
     try:
         return await http.send(request)
     except CallTimeoutError as error:
-        raise ServiceTimeoutError(f"{service}: {error.message}") from error
+        late = ServiceTimeoutError(f"{service}: {error.message}")
+        late.is_unpaid = error.is_unpaid
+        raise late from error
     except ConnectionFailedError as error:
-        raise ServiceUnavailableError(f"{service}: {error.message}") from error
+        unreachable = ServiceUnavailableError(f"{service}: {error.message}")
+        unreachable.is_unpaid = error.is_unpaid
+        raise unreachable from error
     except AnswerTooLargeError as error:
         raise ServiceAnswerUnusableError(f"{service}: {error.message} {size_hint}".rstrip()) from error
     except InvalidUrlError as error:
@@ -64,7 +68,9 @@ def build_refusal(message: str, response: HttpResponse, details: Mapping[str, An
     if response.status in (408, 504):
         return ServiceTimeoutError(message, retry_after_seconds=wait, details=dict(details))
     if response.status >= 500:
-        return ServiceUnavailableError(message, retry_after_seconds=wait, details=dict(details))
+        failed = ServiceUnavailableError(message, retry_after_seconds=wait, details=dict(details))
+        failed.is_unpaid = True  # an answer that says no
+        return failed
     return ServiceRejectedError(message, details=dict(details))
 
 

@@ -17,14 +17,17 @@ from callboard.core.errors import PermanentError
 from callboard.core.ids import new_uuid
 from callboard.core.json_values import JsonValue, dump_and_load, dumps, loads
 from callboard.core.telemetry import Telemetry
+from callboard.jobs.budgets import BudgetDesk, Reservation, RunBudget
 from callboard.jobs.errors import JournalRefusedError
 from callboard.jobs.leases import WorkerLease
 from callboard.jobs.parking import RunWaits, WaitDesk
 from callboard.jobs.paths import step_id_of
+from callboard.jobs.repository.budgets import Settlement
 from callboard.jobs.repository.claims import ClaimedJob
 from callboard.jobs.repository.fences import NewEvent
 from callboard.jobs.repository.journal import JournalWrite, write_journal
 from callboard.jobs.repository.outputs import size_in_bytes
+from callboard.workflows.call_budgets import BoundOf
 from callboard.workflows.flows import Flows
 from callboard.workflows.steps.base import (
     CHOICE_SUFFIX,
@@ -107,6 +110,7 @@ class RunCheckpointer:
         journal: Journal,
         *,
         desk: WaitDesk,
+        budgets: BudgetDesk,
         recorded: Mapping[str, RecordedStep],
         tries: Mapping[str, int],
         may_go_on: Callable[[], bool],
@@ -117,6 +121,10 @@ class RunCheckpointer:
         self.journal = journal
         self._suspended = asyncio.Event()
         self.waits = RunWaits(job, desk, tries=tries, suspended=self._suspended, suspend=self.suspend)
+        self.budget = RunBudget(
+            job, budgets, settle=self.settle_soon, ensure_running=self.ensure_running, suspend=self.suspend
+        )
+        self._budgets = budgets
         self._recorded = recorded
         self._may_go_on = may_go_on
         self._telemetry = telemetry
@@ -148,20 +156,21 @@ class RunCheckpointer:
         if record.outcome.is_replayed:
             self._forget_calls(record.path)
 
-    async def save_call(self, record: StepRecord, usage: dict[str, Any]) -> None:
-        """Return once a paid call and its usage row are durable; a retry in this run takes it from here.
+    async def save_call(self, record: StepRecord, usage: dict[str, Any], settlement: Settlement | None = None) -> None:
+        """Return once a paid call is durable, with usage and settlement; a retry in this run takes it from here.
 
         It is noted first: a sibling's failure may cancel this step while the row is being written, and the
         container that tries again would pay once more for what stands in the journal.
         """
         self._calls[record.path] = RecordedStep(outcome=record.outcome, output_json=record.output_json)
-        await self.write(step=_step_values(self.job, record), usage=usage)
+        await self.write(step=_step_values(self.job, record), usage=usage, settlement=settlement)
 
     async def write(
         self,
         *,
         step: dict[str, Any] | None = None,
         usage: dict[str, Any] | None = None,
+        settlement: Settlement | None = None,
         event: NewEvent | None = None,
         progress: Progress | None = None,
     ) -> None:
@@ -172,16 +181,33 @@ class RunCheckpointer:
 
         A caller that is cancelled leaves it queued: it is written all the same, see `settle`.
         """
-        written = self.journal.submit(
+        written = self._submit(
             JournalWrite(
-                job_id=self.job.id, fence=self.job.fence, step=step, usage=usage, event=event, progress=progress
+                job_id=self.job.id,
+                fence=self.job.fence,
+                step=step,
+                usage=usage,
+                settlement=settlement,
+                event=event,
+                progress=progress,
             )
         )
-        self._unheard.add(written)
-        written.add_done_callback(self._unheard.discard)
         if not await self._answer_to(written):
             self.suspend()
             raise RunSuspended
+
+    def settle_soon(self, settlement: Settlement) -> None:
+        """Have a reservation settled with the next flush. Nobody waits for it but the end of the run."""
+        write = JournalWrite(job_id=self.job.id, fence=self.job.fence, settlement=settlement)
+        self._submit(write).add_done_callback(_heed_error)
+
+    def _submit(self, write: JournalWrite) -> "asyncio.Future[bool]":
+        written = self.journal.submit(write)
+        self._unheard.add(written)
+        written.add_done_callback(self._unheard.discard)
+        if write.settlement is not None:
+            written.add_done_callback(lambda _: self._budgets.note_settled())
+        return written
 
     async def settle(self) -> None:
         """Return when the journal has answered all that this run wrote.
@@ -268,7 +294,7 @@ class RunStepContext:
     def path(self) -> str:
         return self._path
 
-    async def call_once(self, perform: Callable[[], Awaitable[PaidCall]]) -> JsonValue:
+    async def call_once(self, perform: Callable[[], Awaitable[PaidCall]], *, bound: BoundOf | None = None) -> JsonValue:
         self._calls += 1
         number = self._calls
         recorded = self._checkpointer.find(f"{self._path}#{number}")
@@ -277,12 +303,13 @@ class RunStepContext:
         await self._checkpointer.may_begin()
         started_at = now()
         with structlog.contextvars.bound_contextvars(step=self._path):
-            paid = await self._perform(perform)
+            reservation, paid = await self._reserve_and_perform(perform, number, bound)
+        settlement = None if reservation is None else reservation.paid(paid.usage.cost_usd)
         usage = self._usage_values(paid.usage, number)
         try:
             text, value = dump_and_load(paid.value, max_bytes=self._checkpointer.journal.max_output_bytes)
         except PermanentError:
-            await self._checkpointer.write(usage=usage)  # what was paid is counted, stored or not
+            await self._checkpointer.write(usage=usage, settlement=settlement)  # what was paid counts, stored or not
             raise
         record = StepRecord(
             path=f"{self._path}#{number}",
@@ -293,7 +320,7 @@ class RunStepContext:
             completed_at=now(),
             output_json=text,
         )
-        await self._checkpointer.save_call(record, usage)
+        await self._checkpointer.save_call(record, usage, settlement)
         return value
 
     async def wait_for(self, wait: Wait) -> WaitEnd:
@@ -302,7 +329,9 @@ class RunStepContext:
     def resolve_secret(self, name: str) -> str:
         secret = self._secrets(name)
         if secret is None:
-            raise PermanentError(f"There is no secret named {name}; set it where this worker runs.")
+            error = PermanentError(f"There is no secret named {name}; set it where this worker runs.")
+            error.is_unpaid = True
+            raise error
         return secret
 
     def note_text(self, text: str) -> None:
@@ -311,11 +340,17 @@ class RunStepContext:
         Rows for parts would be written and read again by every other process: they need a form of their own.
         """
 
-    async def _perform(self, perform: Callable[[], Awaitable[PaidCall]]) -> PaidCall:
+    async def _reserve_and_perform(
+        self, perform: Callable[[], Awaitable[PaidCall]], number: int, bound: BoundOf | None
+    ) -> tuple[Reservation | None, PaidCall]:
+        reservation = None
         try:
-            return await perform()
-        except BaseException:
+            reservation = await self._checkpointer.budget.reserve(self._path, number, bound)
+            return reservation, await perform()
+        except BaseException as error:
             self._calls -= 1  # a call that did not finish has no number: the next try takes it
+            if reservation is not None:
+                self._checkpointer.settle_soon(reservation.failed(error))
             raise
 
     def _usage_values(self, usage: UsageRecord, number: int) -> dict[str, Any]:

@@ -32,10 +32,14 @@ class UsageLine:
 
 @dataclass(frozen=True, slots=True)
 class CostData:
-    """The sums of a job's calls. Tokens are those of models; outside services count calls."""
+    """The sums of a job's calls. Tokens are those of models; outside services count calls.
+
+    `unconfirmed_usd` is what calls could have cost at most of which nobody knows whether they were paid.
+    """
 
     llm_calls: Sequence[UsageLine]
     service_calls: Sequence[UsageLine]
+    unconfirmed_usd: Decimal = Decimal(0)
 
     @property
     def input_tokens(self) -> int:
@@ -61,6 +65,7 @@ class CostData:
             "total_tokens": self.input_tokens + self.output_tokens,
             "cost_usd": shown_usd(sum((line.cost_usd for line in self.llm_calls), Decimal(0))),
             "total_cost_usd": shown_usd(self.total_cost_usd),
+            "unconfirmed_usd": shown_usd(self.unconfirmed_usd),
             "llm_calls": [_llm_call(line) for line in self.llm_calls],
             "service_calls": [_service_call(line) for line in self.service_calls],
         }
@@ -73,11 +78,12 @@ class CostData:
         return tokens.most_common(1)[0][0] if tokens else (None, None)
 
 
-def summarise_costs(lines: Sequence[UsageLine]) -> CostData:
+def summarise_costs(lines: Sequence[UsageLine], unconfirmed_usd: Decimal = Decimal(0)) -> CostData:
     """Return the sums of one job's usage lines, which come in the order of their calls."""
     return CostData(
         [line for line in lines if line.service == LLM_SERVICE],
         [line for line in lines if line.service != LLM_SERVICE],
+        unconfirmed_usd,
     )
 
 

@@ -21,6 +21,7 @@ from callboard.jobs.overview import OverviewService
 from callboard.jobs.reruns import RerunService
 from callboard.jobs.service import JobService
 from callboard.jobs.signals import SignalService
+from callboard.jobs.spending import SpendingService
 from callboard.jobs.step_lists import StepCursor
 
 
@@ -66,6 +67,12 @@ def overview_service(request: Request) -> OverviewService:
     return service
 
 
+def spending_service(request: Request) -> SpendingService:
+    """Return the process's SpendingService."""
+    service: SpendingService = request.app.state.spending
+    return service
+
+
 Jobs = Annotated[JobService, Depends(job_service)]
 Approvals = Annotated[ApprovalService, Depends(approval_service)]
 Signals = Annotated[SignalService, Depends(signal_service)]
@@ -93,6 +100,7 @@ IdempotencyKey = Annotated[
 Housekeeping = Annotated[HousekeepingService, Depends(housekeeping_service)]
 Erasures = Annotated[ErasureService, Depends(erasure_service)]
 Overview = Annotated[OverviewService, Depends(overview_service)]
+Spending = Annotated[SpendingService, Depends(spending_service)]
 
 
 def encode_step_cursor(started_at: datetime, path: str) -> str:

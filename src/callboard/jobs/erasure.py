@@ -19,6 +19,7 @@ from callboard.jobs.repository.erasure import (
     count_jobs,
     count_usage,
     erase_jobs,
+    forget_in_budgets,
     forget_in_usage,
     list_running,
 )
@@ -65,6 +66,7 @@ class ErasureService:
         cancelling = await self._cancel_running(person, goes_on)
         jobs = await self._erase_idle(person, goes_on)
         await self._forget_in_usage(person, goes_on)
+        await forget_in_budgets(self._database, person)
         report = ErasureReport(
             jobs=jobs,
             cancelling=cancelling,

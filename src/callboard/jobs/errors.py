@@ -21,6 +21,18 @@ class InvalidInputError(UnprocessableError):
     code = "invalid_input"
 
 
+class BudgetTooHighError(UnprocessableError):
+    """The file of the workflow allows a run less than this budget_usd; a submit can only lower it."""
+
+    code = "budget_too_high"
+
+
+class LimitNotFoundError(NotFoundError):
+    """Nobody has set such a limit."""
+
+    code = "limit_not_found"
+
+
 class NotYetSupportedError(UnprocessableError):
     """This field belongs to a feature that is not built yet; leave it away."""
 

@@ -64,6 +64,7 @@ class Job(Base):
 
     budget_usd: Mapped[Decimal | None] = mapped_column(Money)
     cost_usd: Mapped[Decimal] = mapped_column(Money, default=Decimal(0))
+    unconfirmed_usd: Mapped[Decimal] = mapped_column(Money, default=Decimal(0), server_default="0")
     input_tokens: Mapped[int] = mapped_column(sa.BigInteger, default=0)
     output_tokens: Mapped[int] = mapped_column(sa.BigInteger, default=0)
 
@@ -307,3 +308,71 @@ class Worker(Base):
             sqlite_where=sa.text("dead_at IS NULL AND stopped_at IS NULL"),
         ),
     )
+
+
+class BudgetAccount(Base):
+    """What counts towards one budget: of a job, or of a user or a tenant in a day or a month (UTC).
+
+    Locked in the order of the keys, after the rows of jobs.
+    """
+
+    __tablename__ = "budget_accounts"
+
+    key: Mapped[str] = mapped_column(sa.Text, primary_key=True)  # `Account.key`: the four below
+    scope: Mapped[str] = mapped_column(sa.String(20))
+    tenant_id: Mapped[str] = mapped_column(sa.String(100))
+    subject: Mapped[str] = mapped_column(sa.String(255))
+    period: Mapped[str] = mapped_column(sa.String(10))
+    job_id: Mapped[UUID | None] = mapped_column(sa.ForeignKey("llm_workflow_jobs.id", ondelete="CASCADE"))
+    spent_usd: Mapped[Decimal] = mapped_column(Money, default=Decimal(0))
+    reserved_usd: Mapped[Decimal] = mapped_column(Money, default=Decimal(0))
+    unconfirmed_usd: Mapped[Decimal] = mapped_column(Money, default=Decimal(0))
+    created_at: Mapped[datetime] = mapped_column(UtcDateTime)
+
+    __table_args__ = (
+        sa.Index("ix_budget_accounts_listed", "tenant_id", "scope", "period", "subject"),
+        sa.Index(
+            "ix_budget_accounts_job_id",
+            "job_id",
+            postgresql_where=sa.text("job_id IS NOT NULL"),
+            sqlite_where=sa.text("job_id IS NOT NULL"),
+        ),
+    )
+
+
+class BudgetReservation(Base):
+    """What a call can cost at most, taken from its accounts before it is made; deleted when it is settled.
+
+    One that is `unconfirmed` stays: the call may have been paid, and who paid it may still tell.
+    """
+
+    __tablename__ = "budget_reservations"
+
+    id: Mapped[UUID] = mapped_column(primary_key=True)
+    job_id: Mapped[UUID] = mapped_column(sa.ForeignKey("llm_workflow_jobs.id", ondelete="CASCADE"), index=True)
+    path: Mapped[str] = mapped_column(sa.Text)
+    call: Mapped[int] = mapped_column(sa.Integer)
+    fence: Mapped[int] = mapped_column(sa.BigInteger)
+    state: Mapped[str] = mapped_column(sa.String(20))
+    amount_usd: Mapped[Decimal] = mapped_column(Money)
+    accounts: Mapped[str] = mapped_column(JsonText)  # the keys that it counts in
+    created_at: Mapped[datetime] = mapped_column(UtcDateTime)
+
+    __table_args__ = (sa.CheckConstraint("state IN ('open','unconfirmed')", name="state"),)
+
+
+class SpendingLimit(Base):
+    """What a user or a tenant may spend in a day or a month, before what the settings say.
+
+    `user_id` is "" for the tenant itself (a key has no nulls); `limit_usd` NULL lifts the settings' limit.
+    """
+
+    __tablename__ = "spending_limits"
+
+    tenant_id: Mapped[str] = mapped_column(sa.String(100), primary_key=True)
+    user_id: Mapped[str] = mapped_column(sa.String(255), primary_key=True)
+    period: Mapped[str] = mapped_column(sa.String(10), primary_key=True)
+    limit_usd: Mapped[Decimal | None] = mapped_column(Money)
+    updated_at: Mapped[datetime] = mapped_column(UtcDateTime)
+
+    __table_args__ = (sa.CheckConstraint("period IN ('day','month')", name="period"),)

@@ -6,7 +6,7 @@ walks the steps; `checkpoints.py` makes them durable. `sweeper.py` looks after w
 
 import asyncio
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import Enum, auto
 from typing import Any
 from uuid import UUID
@@ -18,6 +18,7 @@ from callboard.core.database import DATABASE_ERRORS, Database
 from callboard.core.errors import CallboardError
 from callboard.core.json_values import JsonValue, UnstorableValueError, dumps, loads
 from callboard.core.telemetry import Telemetry
+from callboard.jobs.budgets import BudgetDesk
 from callboard.jobs.checkpoints import Journal, RunCheckpointer, RunStepContext
 from callboard.jobs.endings import Endings
 from callboard.jobs.errors import RunCrashedError, RunTimeoutError
@@ -82,6 +83,11 @@ class ActiveRun:
             self.checkpointer.waits.wake()
 
     @property
+    def has_reserved(self) -> bool:
+        """Whether calls of the run were made under a budget; one that was cut off may have left what it reserved."""
+        return self.checkpointer is not None and self.checkpointer.budget.has_reserved
+
+    @property
     def is_waiting_for_news(self) -> bool:
         """Whether a branch of the run waits for something, while others go on."""
         return self.checkpointer is not None and bool(self.checkpointer.waits.open)
@@ -98,6 +104,7 @@ class JobRunner:
         bundles: BundleStore,
         journal: Journal,
         desk: WaitDesk,
+        budgets: BudgetDesk,
         finishes: Finishes,
         endings: Endings,
         lease: WorkerLease,
@@ -113,6 +120,7 @@ class JobRunner:
         self._bundles = bundles
         self._journal = journal
         self._desk = desk
+        self._budgets = budgets
         self._finishes = finishes
         self._endings = endings
         self._lease = lease
@@ -226,7 +234,7 @@ class JobRunner:
                 run.checkpointer.close()
                 await run.checkpointer.settle()
             if finish is not None:
-                await self._finish(run, finish)
+                await self._finish(run, replace(finish, has_reserved=run.has_reserved))
         finally:  # whatever breaks: a job that is held by nobody goes back to the queue (`sweeper.py`)
             self._active.pop(job.id, None)
             self._slot_freed.set()
@@ -253,6 +261,7 @@ class JobRunner:
             run.job,
             self._journal,
             desk=self._desk,
+            budgets=self._budgets,
             recorded=recorded,
             tries=tries,
             may_go_on=self.may_go_on,

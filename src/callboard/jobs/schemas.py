@@ -1,6 +1,7 @@
 """What requests and answers about jobs look like."""
 
 from datetime import datetime
+from decimal import Decimal
 from typing import Annotated, Any, Literal
 from uuid import UUID
 
@@ -8,6 +9,7 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Fie
 from pydantic.config import JsonDict
 
 from callboard.core.clock import as_utc, to_iso
+from callboard.core.database import MONEY_DECIMALS
 from callboard.core.json_values import loads
 from callboard.core.storable_text import StorableText
 from callboard.jobs.costs import CostData, shown_usd
@@ -16,6 +18,7 @@ from callboard.jobs.paths import step_id_of
 from callboard.jobs.status import JobStatus
 from callboard.jobs.step_lists import RunningStep
 from callboard.llm.models import ProviderUsage
+from callboard.workflows.call_budgets import MAX_BUDGET_USD
 
 UtcTime = Annotated[
     datetime,
@@ -34,6 +37,14 @@ def _refuse_numbers(text: str) -> str:
     raise ValueError("is no ISO 8601 time, such as 2026-11-20T10:00:00Z")
 
 
+def _read_usd(value: Any) -> Any:
+    """Return a JSON number as the decimal that was written; what is no number is refused, not converted."""
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        raise ValueError("is a number of US dollars, such as 0.05")
+    return Decimal(str(value))
+
+
+UsdAmount = Annotated[Decimal, BeforeValidator(_read_usd, json_schema_input_type=float)]
 Moment = Annotated[datetime, BeforeValidator(_refuse_numbers), AfterValidator(as_utc)]
 
 _JOB_ID = "019a9f3e-6f00-7000-8000-000000000001"
@@ -45,6 +56,7 @@ _COST_EXAMPLE: JsonDict = {
     "total_tokens": 3000,
     "cost_usd": 0.0198,
     "total_cost_usd": 0.1158,
+    "unconfirmed_usd": 0,
     "llm_calls": [
         {
             "step_id": "analysis",
@@ -77,6 +89,8 @@ _SUMMARY_EXAMPLE: JsonDict = {
     "steps_completed": 1,
     "total_steps": 1,
     "cost_usd": 0.0198,
+    "budget_usd": 0.05,
+    "unconfirmed_usd": 0,
     "error_message": None,
     "is_stale": False,
     "attempt": 1,
@@ -107,7 +121,13 @@ class JobCreate(BaseModel):
     metadata: dict[str, Any] | None = Field(None, description="Anything that you want back with the job.")
     webhook_url: str | None = Field(None, description="Not built yet: 422 `not_yet_supported`.")
     webhook_secret: str | None = Field(None, description="Not built yet: 422 `not_yet_supported`.")
-    budget_usd: float | None = Field(None, description="Not built yet: 422 `not_yet_supported`.")
+    budget_usd: UsdAmount | None = Field(
+        None,
+        gt=0,
+        le=MAX_BUDGET_USD,
+        decimal_places=MONEY_DECIMALS,
+        description="The most that the run may cost, in US dollars to 12 decimals; it can only lower the file's.",
+    )
     debug_mode: bool | None = Field(None, strict=True, description="Not built yet: 422 `not_yet_supported`.")
 
 
@@ -157,7 +177,9 @@ class JobError(BaseModel):
     """Why a job failed."""
 
     type: str = Field(description="The kind of error, for programs.")
-    category: str = Field(description="Whose matter it is: input, workflow, provider, service, timeout, internal.")
+    category: str = Field(
+        description="Whose matter it is: input, workflow, provider, service, timeout, cost, internal."
+    )
     message: str = Field(description="What happened, where, and what to do.")
     retryable: bool = Field(description="Whether the same job may succeed when it is sent again.")
     step_id: str | None = Field(description="The step that failed, or null.")
@@ -184,6 +206,10 @@ class JobSummary(BaseModel):
     steps_completed: int
     total_steps: int = Field(description="Top-level steps.")
     cost_usd: float = Field(description="What it has cost so far, models and outside services, in US dollars.")
+    budget_usd: float | None = Field(description="The most that it may cost; null: no budget of its own.")
+    unconfirmed_usd: float = Field(
+        description="What calls could have cost at most of which nobody knows whether they were paid; counts as spent."
+    )
     error_message: str | None
     is_stale: bool
     attempt: int = Field(description="1, and one more for every retry that somebody asked for.")
@@ -443,6 +469,8 @@ def _summary_values(job: Job, costs: CostData | None) -> dict[str, Any]:
         "steps_completed": job.steps_completed,
         "total_steps": job.total_steps,
         "cost_usd": shown_usd(job.cost_usd if costs is None else costs.total_cost_usd),
+        "budget_usd": None if job.budget_usd is None else shown_usd(job.budget_usd),
+        "unconfirmed_usd": shown_usd(job.unconfirmed_usd if costs is None else costs.unconfirmed_usd),
         "error_message": job.error_message,
         "is_stale": job.is_stale,
         "attempt": job.attempt,

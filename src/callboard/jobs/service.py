@@ -26,6 +26,7 @@ from callboard.core.telemetry import Telemetry
 from callboard.jobs.costs import CostData, summarise_costs
 from callboard.jobs.endings import Endings
 from callboard.jobs.errors import (
+    BudgetTooHighError,
     DatabaseAwayError,
     IdempotencyConflictError,
     InvalidInputError,
@@ -43,12 +44,13 @@ from callboard.jobs.step_lists import RunningStep, StepCursor
 from callboard.jobs.waits import WaitEstimator
 from callboard.llm.models import ProviderUsage
 from callboard.queues.port import Doorbell
+from callboard.workflows.call_budgets import show_usd
 from callboard.workflows.service import PreparedWorkflow, WorkflowService
 
 SUBMIT_PATIENCE_SECONDS = 5.0  # a submit waits this long for a database that is away, then answers 503
 MAX_WAIT_SECONDS = 30
 SUBMIT_ROUTE = "POST /api/v1/workflow"
-FIELDS_OF_LATER_FEATURES = ("webhook_url", "webhook_secret", "budget_usd", "debug_mode")
+FIELDS_OF_LATER_FEATURES = ("webhook_url", "webhook_secret", "debug_mode")
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,13 +112,14 @@ class JobService:
         """Accept a job and return the answer for its caller; it is durable by then.
 
         Raises: WorkflowNotFoundError, InvalidWorkflowError, InvalidInputError (every error at once),
-        NotYetSupportedError, IdempotencyConflictError, DatabaseAwayError.
+        BudgetTooHighError, NotYetSupportedError, IdempotencyConflictError, DatabaseAwayError.
         """
         _refuse_later_features(request)
         _refuse_unstorable_values(request)
         try:
             workflow = self._workflows.prepare(request.workflow_name)
             _refuse_unfit_input(workflow, request)
+            _refuse_raised_budget(workflow, request)
         except CallboardError:  # the file may have changed since this key was answered first
             earlier = await self._find_earlier(caller, idempotency_key)
             if earlier is None:
@@ -146,7 +149,7 @@ class JobService:
         async with self._database.reads() as session:
             repository = JobRepository(session, caller.tenant)
             job = await repository.find_of_user(job_id, caller.acting_for(user_id))
-            costs = summarise_costs(await repository.sum_usage(job_id))
+            costs = summarise_costs(await repository.sum_usage(job_id), job.unconfirmed_usd)
         return JobWithCosts(job, costs)
 
     async def wait(self, caller: Caller, job_id: UUID, *, user_id: str | None, seconds: float) -> JobWithCosts:
@@ -185,8 +188,9 @@ class JobService:
         """Return a page of a job's calls, oldest first, and the sums over all of them. Raises: JobNotFoundError."""
         async with self._database.reads() as session:
             repository = JobRepository(session, caller.tenant)
-            await repository.find_of_user(job_id, caller.acting_for(user_id))
-            return await repository.list_usage(job_id, page), summarise_costs(await repository.sum_usage(job_id))
+            job = await repository.find_of_user(job_id, caller.acting_for(user_id))
+            costs = summarise_costs(await repository.sum_usage(job_id), job.unconfirmed_usd)
+            return await repository.list_usage(job_id, page), costs
 
     async def cancel(self, caller: Caller, job_id: UUID, *, user_id: str | None) -> Cancelled:
         """Stop a job and return what became of it. Raises: JobNotFoundError."""
@@ -247,7 +251,7 @@ class JobService:
 
 def _refuse_later_features(request: JobCreate) -> None:
     fields = {name: getattr(request, name) for name in FIELDS_OF_LATER_FEATURES}
-    given = [name for name, value in fields.items() if value is not None and value is not False]  # a budget of 0 counts
+    given = [name for name, value in fields.items() if value is not None and value is not False]
     if given:
         raise NotYetSupportedError(
             f"Not built yet, leave away: {', '.join(given)}.",
@@ -275,6 +279,17 @@ def _refuse_unfit_input(workflow: PreparedWorkflow, request: JobCreate) -> None:
             f'{things} wrong with the input of "{workflow.name}". The first: {errors[0].pointer}: {errors[0].message}',
             errors=errors,
         )
+
+
+def _refuse_raised_budget(workflow: PreparedWorkflow, request: JobCreate) -> None:
+    """Raise when the submit would let the run cost more than its file does."""
+    allowed, asked = workflow.compiled.budget_usd, request.budget_usd
+    if allowed is not None and asked is not None and asked > allowed:
+        message = (
+            f'budget_usd is {show_usd(asked)}, but the file of "{workflow.name}" allows {show_usd(allowed)}: '
+            "a submit can only lower it."
+        )
+        raise BudgetTooHighError(message, errors=[Finding("/body/budget_usd", message, BudgetTooHighError.code)])
 
 
 def _first_answer(caller: Caller, request: JobCreate, earlier: Accepted | EarlierUse) -> Submitted:
@@ -305,6 +320,7 @@ def _column_values(
         "input_data": dumps(workflow.compiled.complete_input(request.input_data)),
         "timeout_seconds": math.ceil(workflow.compiled.timeout_seconds),
         "total_steps": workflow.compiled.total_steps,
+        "budget_usd": workflow.compiled.budget_usd if request.budget_usd is None else request.budget_usd,
         "last_event_id": 1,
         "queued_at": moment,
         "created_at": moment,

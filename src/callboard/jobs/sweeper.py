@@ -28,6 +28,7 @@ from callboard.jobs.repository.waits import list_news
 from callboard.jobs.repository.wakings import wake_due_jobs
 from callboard.jobs.repository.workers import list_living_workers, mark_dead
 from callboard.jobs.runner import JobRunner
+from callboard.jobs.spending_limits import SpendingLimits
 from callboard.jobs.status import JobStatus
 from callboard.queues.port import Ring
 
@@ -38,6 +39,7 @@ MAX_SWEEP_SECONDS = 5.0  # a dead neighbour on the same host is noticed this soo
 MAX_GAP_OF_LEASE = 0.5  # three sweeps missed, while a lease that is renewed in time has more left than this
 UNCLAIMED_SECONDS = 2.0  # a job for which there is room is claimed within milliseconds, or its ring was lost
 MAX_RING_PAUSE_SECONDS = 30.0  # where ringing does not help, as with a broker that is away
+LIMITS_LOOK_SECONDS = 5.0  # how late a limit that was set elsewhere may begin to count
 HOUSEKEEPING_SECONDS = 600.0
 STOP_SECONDS = 5.0  # for a look under way when this process stops; a database that hangs gets no more
 
@@ -53,6 +55,7 @@ class Sweeper:
         *,
         runner: JobRunner,
         lease: WorkerLease,
+        limits: SpendingLimits,
         lease_seconds: float,
         idempotency_hours: int,
         housekeeping: HousekeepingService,
@@ -61,6 +64,7 @@ class Sweeper:
         self._database = database
         self._runner = runner
         self._lease = lease
+        self._limits = limits
         self._lease_seconds = lease_seconds
         self._idempotency_hours = idempotency_hours
         self._housekeeping = housekeeping
@@ -77,7 +81,9 @@ class Sweeper:
     async def start(self) -> None:
         """Sweep once, so that a restart takes over at once, and then again and again."""
         await self._once(self.sweep)
+        await self._once(self._limits.refresh)
         self._tasks = [
+            asyncio.create_task(self._repeat(self._limits.refresh, LIMITS_LOOK_SECONDS), name="spending-limits"),
             asyncio.create_task(self._repeat(self.begin_anew_if_lost, CANCEL_LOOK_SECONDS), name="lease-watch"),
             asyncio.create_task(self._repeat(self.sweep, self._sweep_seconds), name="sweeper"),
             asyncio.create_task(self._repeat(self.heed_cancels, CANCEL_LOOK_SECONDS), name="cancel-look"),

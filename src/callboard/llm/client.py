@@ -230,6 +230,7 @@ class _Failures:
         """Keep a failure. Raises: `error` again, when another candidate would not do better."""
         self._failures.append((candidate, error))
         if not error.is_worth_fallback:
+            error.is_unpaid = all(failure.is_unpaid for _, failure in self._failures)
             error.details["tried"] = self._tried()
             raise error
 
@@ -239,6 +240,7 @@ class _Failures:
             return UnknownProviderError("", ready)
         errors = [error for _, error in self._failures]
         error = next((error for error in reversed(errors) if isinstance(error, TemporaryError)), errors[-1])
+        error.is_unpaid = all(error.is_unpaid for error in errors)
         error.details["tried"] = self._tried()
         return error
 

@@ -35,6 +35,7 @@ class ProviderRateLimitError(LLMError, TemporaryError):
     """The provider asks us to slow down."""
 
     code = "provider_rate_limited"
+    is_unpaid = True
 
 
 class ProviderTimeoutError(LLMError, TemporaryError):
@@ -49,6 +50,7 @@ class ProviderServerError(LLMError, TemporaryError):
 
     code = "provider_server_error"
     is_provider_fault = True
+    is_unpaid = True  # an answer that says no
 
 
 class ProviderConnectionError(LLMError, TemporaryError):
@@ -69,12 +71,14 @@ class ProviderCircuitOpenError(LLMError, TemporaryError):
     """The last calls to this model failed, so it is left alone for a while."""
 
     code = "provider_circuit_open"
+    is_unpaid = True
 
 
 class ProviderAuthError(LLMError, PermanentError):
     """The provider did not accept our key. That is no sign of bad health: it answers, and at once."""
 
     code = "provider_auth_failed"
+    is_unpaid = True
 
 
 class ProviderCreditsError(ProviderAuthError):
@@ -87,6 +91,7 @@ class ProviderBadRequestError(LLMError, PermanentError):
     """The provider refused the request as it is: a parameter, the length, the model's name."""
 
     code = "provider_bad_request"
+    is_unpaid = True
     is_worth_fallback = False
 
 
@@ -94,6 +99,7 @@ class UnknownProviderError(LLMError, PermanentError):
     """There is no provider by that name."""
 
     code = "unknown_provider"
+    is_unpaid = True
     is_worth_fallback = False
 
     def __init__(self, name: str, known: Iterable[str]) -> None:
@@ -124,6 +130,7 @@ class ReplayMissError(LLMError, PermanentError):
     provider (such as OPENROUTER_API_KEY), or choose DEFAULT_LLM_PROVIDER=sandbox."""
 
     code = "replay_miss"
+    is_unpaid = True
     is_worth_fallback = False
 
 
@@ -131,6 +138,7 @@ class SandboxSchemaError(LLMError, PermanentError):
     """The sandbox cannot make a value that fits this output_schema."""
 
     code = "sandbox_cannot_fit_schema"
+    is_unpaid = True
     is_worth_fallback = False
 
 

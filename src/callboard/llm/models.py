@@ -46,11 +46,5 @@ class ProviderUsage(Base):
         sa.Index("idx_provider_usage_provider", "provider"),
         sa.Index("idx_provider_usage_model", "model"),
         sa.Index("idx_provider_usage_created_at", "created_at"),
-        sa.Index(
-            "idx_provider_usage_user_id",
-            "tenant_id",
-            "user_id",
-            postgresql_where=sa.text("user_id IS NOT NULL"),
-            sqlite_where=sa.text("user_id IS NOT NULL"),
-        ),
+        sa.Index("ix_llm_provider_usage_spender", "tenant_id", "user_id", "created_at"),
     )

@@ -197,9 +197,13 @@ class Wire:
         except AnswerTooLargeError as error:
             raise self.unusable(model, "it does not end") from error
         except ConnectionFailedError as error:
-            raise ProviderConnectionError(f"{self._provider}: {error.message}", details=details) from error
+            unreachable = ProviderConnectionError(f"{self._provider}: {error.message}", details=details)
+            unreachable.is_unpaid = error.is_unpaid
+            raise unreachable from error
         except CallTimeoutError as error:
-            raise ProviderTimeoutError(f"{self._provider} ({model}): {error.message}", details=details) from error
+            late = ProviderTimeoutError(f"{self._provider} ({model}): {error.message}", details=details)
+            late.is_unpaid = error.is_unpaid
+            raise late from error
         except InvalidUrlError as error:
             raise ProviderBadRequestError(f"{self._provider}: {error.message}", details=details) from error
 

@@ -2,9 +2,11 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from decimal import ROUND_DOWN, Decimal
 
 from callboard.core.errors import Finding
 from callboard.core.json_values import JsonValue
+from callboard.core.pricing import COST_QUANTUM
 from callboard.workflows.definition import WorkflowDefinition
 from callboard.workflows.findings import WorkflowFinding
 from callboard.workflows.json_schemas import JsonSchema
@@ -41,6 +43,12 @@ class CompiledWorkflow:
     @property
     def timeout_seconds(self) -> float:
         return self.definition.timeout_seconds
+
+    @property
+    def budget_usd(self) -> Decimal | None:
+        """The most that a run may cost, to the 12 decimals that money has; None: anything."""
+        budget_usd = self.definition.budget_usd
+        return None if budget_usd is None else Decimal(str(budget_usd)).quantize(COST_QUANTUM, rounding=ROUND_DOWN)
 
     @property
     def total_steps(self) -> int:

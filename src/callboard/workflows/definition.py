@@ -25,6 +25,7 @@ from pydantic import (
 )
 
 from callboard.core.json_values import JsonValue
+from callboard.workflows.call_budgets import MAX_BUDGET_USD
 from callboard.workflows.findings import WorkflowFinding, pointer_of, suggest
 from callboard.workflows.references import STEP_FIELDS
 from callboard.workflows.shape_faults import IN_CONFIG, PATTERN_RULES, findings_of, meant_field
@@ -195,7 +196,9 @@ class WorkflowDefinition(_Strict):
         default=ErrorMode.FAIL, description="What happens when a step has failed for good, unless it says else itself."
     )
     timeout_seconds: Seconds = Field(default=DEFAULT_RUN_SECONDS, description="Of the whole run, parked time left out.")
-    budget_usd: float | None = Field(default=None, gt=0, description="The most that a run may cost.")
+    budget_usd: float | None = Field(
+        default=None, gt=0, le=MAX_BUDGET_USD, description="The most that a run may cost, in US dollars."
+    )
 
     @property
     def has_outputs(self) -> bool:
@@ -240,8 +243,6 @@ def read_definition(raw: JsonValue) -> ReadDefinition:
     except ValidationError as error:
         findings += findings_of(error, shown, model=WorkflowDefinition, pointer="", moved=moved)
         definition = _without_faults(WorkflowDefinition, shown, error, {"name": "unnamed", "steps": ()})
-    if definition is not None and definition.budget_usd is not None:
-        findings.append(_not_yet("/budget_usd", "Budgets are not supported yet; remove budget_usd."))
     return ReadDefinition(definition, (*findings, *read.findings), read.unreadable_ids)
 
 

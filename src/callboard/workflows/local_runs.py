@@ -21,6 +21,7 @@ from callboard.workflows.errors import RunFailedError, error_of_run
 from callboard.workflows.flows import Flows
 from callboard.workflows.local_waits import LocalWaits, go_on_at_once
 from callboard.workflows.memory import LOCAL_TENANT, MemoryCheckpointer, MemoryStepContext
+from callboard.workflows.memory_budget import MemoryBudget
 from callboard.workflows.steps.base import CHOICE_SUFFIX, PaidCall, Progress, StepRecord, UsageRecord
 from callboard.workflows.steps.redaction import PLACEHOLDER, redact
 from callboard.workflows.steps.waiting import Wait, WaitEnd
@@ -131,6 +132,7 @@ class LocalRun:
             tenant_id=tenant_id,
             waits=waits or LocalWaits(),
             active_time=self._active_time,
+            budget=None if workflow.budget_usd is None else MemoryBudget(workflow.budget_usd),
         )
         self.started_at = started_at or clock.to_iso(clock.now())
 
@@ -238,11 +240,13 @@ class _LocalCheckpointer(MemoryCheckpointer):
         tenant_id: str,
         waits: LocalWaits,
         active_time: _ActiveTime,
+        budget: MemoryBudget | None,
     ) -> None:
         super().__init__(
             secrets=secrets,
             sleep=asyncio.sleep if tape.playback is None else go_on_at_once,
             max_output_bytes=max_output_bytes,
+            budget=budget,
         )
         self.flows = Flows(active_time.stand_still)
         self.waits = waits

@@ -11,7 +11,9 @@ from typing import Any
 from callboard.core import clock
 from callboard.core.errors import PermanentError
 from callboard.core.json_values import JsonValue, dumps, loads
+from callboard.workflows.call_budgets import BoundOf
 from callboard.workflows.flows import Flows
+from callboard.workflows.memory_budget import MemoryBudget
 from callboard.workflows.steps.base import PaidCall, Progress, RecordedStep, StepRecord, UsageRecord
 from callboard.workflows.steps.waiting import Wait, WaitEnd, WaitKind, seconds_of
 
@@ -42,12 +44,14 @@ class MemoryCheckpointer:
         secrets: Mapping[str, str] | None = None,
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
         max_output_bytes: int = DEFAULT_MAX_OUTPUT_BYTES,
+        budget: MemoryBudget | None = None,
     ) -> None:
         self.flows = Flows(on_idle=lambda: None)  # what all flows wait for comes from outside, or not at all
         self.records: dict[str, StepRecord] = {}
         self.calls: dict[str, str] = {}
         self.usage: list[tuple[str, UsageRecord]] = []
         self.max_output_bytes = max_output_bytes
+        self.budget = budget
         self._secrets = dict(secrets or {})
         self._sleep = sleep
 
@@ -128,14 +132,14 @@ class MemoryStepContext:
     def path(self) -> str:
         return self._path
 
-    async def call_once(self, perform: Callable[[], Awaitable[PaidCall]]) -> JsonValue:
+    async def call_once(self, perform: Callable[[], Awaitable[PaidCall]], *, bound: BoundOf | None = None) -> JsonValue:
         """Return the value of the next call, performed only if no earlier attempt of this journal did."""
         self._calls += 1
         key = f"{self._path}#{self._calls}"
         journaled = self._checkpointer.calls.get(key)
         if journaled is None:
             self._checkpointer.ensure_running()
-            paid = await self._perform(perform)
+            paid = await self._perform_within_budget(perform, bound)
             self._checkpointer.usage.append((key, paid.usage))
             journaled = dumps(paid.value, max_bytes=self._checkpointer.max_output_bytes)
             self._checkpointer.calls[key] = journaled
@@ -149,6 +153,21 @@ class MemoryStepContext:
 
     def note_text(self, text: str) -> None:
         self._checkpointer.note_text(self._path, text)
+
+    async def _perform_within_budget(
+        self, perform: Callable[[], Awaitable[PaidCall]], bound: BoundOf | None
+    ) -> PaidCall:
+        budget = self._checkpointer.budget
+        if budget is None:
+            return await self._perform(perform)
+
+        async def reserve_and_perform() -> PaidCall:
+            async with budget.reserving(None if bound is None else bound(), self._path) as settlement:
+                paid = await perform()
+                settlement.usage = paid.usage
+            return paid
+
+        return await self._perform(reserve_and_perform)
 
     async def _perform(self, perform: Callable[[], Awaitable[PaidCall]]) -> PaidCall:
         try:

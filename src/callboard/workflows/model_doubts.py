@@ -22,7 +22,11 @@ class KnownModels:
 
 
 def find_model_doubts(definition: Mapping[str, JsonValue], known: KnownModels) -> Iterator[WorkflowFinding]:
-    """Yield a warning for each model of an llm step, fallbacks too, that has no price."""
+    """Yield a warning for each model of an llm step, fallbacks too, that has no price.
+
+    Under a budget it is an error, where the file names the provider: else the settings may name one that has a price.
+    """
+    has_budget = definition.get("budget_usd") is not None
     judged: dict[tuple[str | None, str], str | None] = {}
     for pointer, choice in _choices_in(definition):
         provider, model = choice.get("provider"), choice.get("model")
@@ -32,25 +36,30 @@ def find_model_doubts(definition: Mapping[str, JsonValue], known: KnownModels) -
         if (provider, model) not in judged:
             if len(judged) > MAX_DOUBTS:
                 return
-            judged[provider, model] = None if known.has_price(provider, model) else _word(provider, model, known)
+            judged[provider, model] = (
+                None if known.has_price(provider, model) else _word(provider, model, known, has_budget=has_budget)
+            )
         message = judged[provider, model]
         if message is not None:
             yield WorkflowFinding(
                 pointer=pointer_of("model", base=pointer),
                 message=message,
                 code="model_without_price",
-                severity=Severity.WARNING,
+                severity=Severity.ERROR if has_budget and provider is not None else Severity.WARNING,
             )
 
 
-def _word(provider: str | None, model: str, known: KnownModels) -> str:
+def _word(provider: str | None, model: str, known: KnownModels, *, has_budget: bool) -> str:
     nearest = nearest_name(model, known.names())
     at = f' at "{provider}"' if provider else ""
     hint = f' Did you mean "{nearest}"?' if nearest else ""
     if nearest == model and provider:
         hint = " Others have it under that name: is the provider right?"
+    outcome = "so its calls count as free"
+    if has_budget:
+        outcome = "and budget_usd forbids calls whose price nobody knows"
     return (
-        f'No price is known for the model "{model[:100]}"{at}, so its calls count as free.{hint} '
+        f'No price is known for the model "{model[:100]}"{at}, {outcome}.{hint} '
         "`callboard models` lists the names; EXTERNAL_SERVICE_PRICING gives a model a price."
     )
 

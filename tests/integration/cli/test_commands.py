@@ -157,6 +157,35 @@ class TestKeys:
         assert "Traceback" not in ran.stderr
 
 
+class TestLimits:
+    def test_are_set_shown_and_taken_away(self, server: Callboard) -> None:
+        server.run("limits", "set", "0.50", "--user-id", "ada")
+        listed = server.json("limits", "list")["items"]
+        said = server.run("limits", "set", "none", "--tenant", "acme", "--period", "month").stdout
+        server.run("limits", "remove", "--user-id", "ada")
+
+        assert [(each["user_id"], each["period"], each["limit_usd"]) for each in listed] == [("ada", "day", 0.5)]
+        assert said.strip() == 'Tenant "acme" may spend any amount a month.'
+        assert [each["tenant_id"] for each in server.json("limits", "list")["items"]] == ["acme"]
+        assert server.json("limits", "spending")["items"] == []
+
+    @pytest.mark.parametrize(
+        ("arguments", "exit_code"),
+        [
+            pytest.param(("set", "much"), 2, id="no number"),
+            pytest.param(("set", "--", "-1"), 2, id="below nothing"),
+            pytest.param(("set", "1", "--period", "year"), 2, id="no such period"),
+            pytest.param(("remove", "--user-id", "ada"), 5, id="no such limit"),
+        ],
+    )
+    def test_what_is_wrong_is_said(self, callboard: Callboard, arguments: tuple[str, ...], exit_code: int) -> None:
+        ran = callboard.run("limits", *arguments)
+
+        assert ran.returncode == exit_code
+        assert ran.stderr
+        assert "Traceback" not in ran.stderr
+
+
 class TestDb:
     def test_up_and_down(self, callboard: Callboard) -> None:
         empty = callboard.run("db", "current", "--json")

@@ -14,10 +14,12 @@ import sqlalchemy as sa
 from callboard.core.batch_writer import MAX_BYTES, MAX_ROWS, MAX_WAITING_FLUSHES
 from callboard.core.database import Database
 from callboard.core.telemetry import Telemetry
+from callboard.jobs.budgets import BudgetDesk
 from callboard.jobs.checkpoints import Journal, RunCheckpointer
 from callboard.jobs.leases import WorkerLease
 from callboard.jobs.models import Job, JobOutput
 from callboard.jobs.parking import WaitDesk
+from callboard.jobs.spending_limits import DefaultLimits, SpendingLimits
 from callboard.jobs.status import JobStatus
 from tests.fixtures.job_rows import claimed_job
 from tests.fixtures.server import Server, eventually, running_app, say, workflow
@@ -78,6 +80,9 @@ class TestAHangingJournal:
             await claimed_job(database),
             journal,
             desk=WaitDesk(database, telemetry=telemetry, lease=lease),
+            budgets=BudgetDesk(
+                database, limits=SpendingLimits(database, DefaultLimits()), telemetry=telemetry, lease=lease
+            ),
             recorded={},
             tries={},
             may_go_on=lambda: True,

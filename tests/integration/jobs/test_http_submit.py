@@ -198,6 +198,12 @@ class TestFields:
             pytest.param({"run_name": "r" * 256}, "/body/run_name", id="run name too long"),
             pytest.param({"username": ["ada"]}, "/body/username", id="username is a list"),
             pytest.param({"metadata": [1]}, "/body/metadata", id="metadata is a list"),
+            pytest.param({"budget_usd": 0}, "/body/budget_usd", id="budget of nothing"),
+            pytest.param({"budget_usd": -1}, "/body/budget_usd", id="budget below nothing"),
+            pytest.param({"budget_usd": "0.5"}, "/body/budget_usd", id="budget is text"),
+            pytest.param({"budget_usd": True}, "/body/budget_usd", id="budget is true"),
+            pytest.param({"budget_usd": 1e-13}, "/body/budget_usd", id="budget of 13 decimals"),
+            pytest.param({"budget_usd": 2e9}, "/body/budget_usd", id="budget too high"),
             pytest.param({"colour": "red"}, "/body/colour", id="unknown field"),
             pytest.param({"debug_mode": "yes"}, "/body/debug_mode", id="debug_mode is text"),
         ],
@@ -220,11 +226,9 @@ class TestFields:
             {"webhook_url": "https://example.com/hook"},
             {"webhook_url": ""},
             {"webhook_secret": "12345678"},
-            {"budget_usd": 0.5},
-            {"budget_usd": 0},
             {"debug_mode": True},
         ],
-        ids=["webhook_url", "empty webhook_url", "webhook_secret", "budget_usd", "budget of 0", "debug_mode"],
+        ids=["webhook_url", "empty webhook_url", "webhook_secret", "debug_mode"],
     )
     async def test_never_ignores_a_field_whose_feature_is_missing(
         self, sqlite_server: Server, fields: dict[str, Any]

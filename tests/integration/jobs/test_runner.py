@@ -142,6 +142,7 @@ class TestEnds:
             job,
             worker.journal,
             desk=worker.desk,
+            budgets=worker.budgets,
             recorded={},
             tries={},
             may_go_on=lambda: True,

@@ -39,7 +39,7 @@ class TestSubmit:
 
         ran = callboard(
             *("submit", "hello", "--input", str(path), "--priority", "7", "--user-id", "ada"),
-            *("--run-name", "first", "--idempotency-key", "once"),
+            *("--run-name", "first", "--idempotency-key", "once", "--budget-usd", "0.05"),
         )
 
         assert ran.exit_code == 0
@@ -51,6 +51,7 @@ class TestSubmit:
             "priority": 7,
             "user_id": "ada",
             "run_name": "first",
+            "budget_usd": 0.05,
         }
         assert request.headers["idempotency-key"] == "once"
 

@@ -149,6 +149,7 @@ class TestSend:
             await client.send(_request(f"{server}/hang-up"))
 
         assert not isinstance(caught.value, AnswerBrokenOffError)
+        assert not caught.value.is_unpaid  # it may have worked
 
     @pytest.mark.parametrize("method", ["GET", "HEAD", "OPTIONS", "PUT", "DELETE", "POST", "PATCH"])
     async def test_sends_nothing_a_second_time(self, client: HttpClient, method: str) -> None:
@@ -172,8 +173,10 @@ class TestSend:
             unused.bind(("127.0.0.1", 0))
             port = unused.getsockname()[1]
 
-        with pytest.raises(ConnectionFailedError, match=f"127.0.0.1:{port}"):
+        with pytest.raises(ConnectionFailedError, match=f"127.0.0.1:{port}") as caught:
             await client.send(_request(f"http://127.0.0.1:{port}/"))
+
+        assert caught.value.is_unpaid  # nothing was sent
 
     async def test_reads_no_more_than_the_limit(self, client: HttpClient, server: str) -> None:
         with pytest.raises(AnswerTooLargeError, match="1,000 bytes"):

@@ -123,9 +123,9 @@ class TestReadDefinition:
                 id="given twice",
             ),
             pytest.param(
-                file_with(budget_usd=0.5),
-                ("/budget_usd", "Budgets are not supported yet; remove budget_usd."),
-                id="budget",
+                file_with(budget_usd=0),
+                ("/budget_usd", '"budget_usd" must be more than 0; this is 0.'),
+                id="no budget",
             ),
         ],
     )

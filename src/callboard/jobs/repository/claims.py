@@ -4,6 +4,7 @@ from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import datetime
+from decimal import Decimal
 from typing import Any
 from uuid import UUID
 
@@ -50,6 +51,7 @@ class ClaimedJob:
     attempt: int
     active_ms: int
     timeout_seconds: int
+    budget_usd: Decimal | None
     started_at: datetime
 
     @property

@@ -6,6 +6,7 @@ stay is money (usage rows) and what others have yet to hear of (outbox rows that
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from decimal import Decimal
 from typing import Any
 from uuid import UUID
 
@@ -16,7 +17,8 @@ from callboard.core.database import Database
 from callboard.core.idempotency import IdempotencyKey
 from callboard.core.ids import JobId
 from callboard.core.json_values import dumps, loads
-from callboard.jobs.models import Job
+from callboard.jobs.budget_scopes import BudgetScope
+from callboard.jobs.models import BudgetAccount, Job, SpendingLimit
 from callboard.jobs.repository.fences import lock_jobs, one_of
 from callboard.jobs.repository.finishes import ENDING_COLUMNS, Finish, end_locked_jobs
 from callboard.jobs.repository.retention import delete_locked_jobs
@@ -110,6 +112,18 @@ async def forget_in_usage(database: Database, person: Person, *, limit: int) -> 
                 sa.update(ProviderUsage).where(one_of(connection, ProviderUsage.id, ids)).values(**WITHOUT_PERSON)
             )
     return len(ids)
+
+
+async def forget_in_budgets(database: Database, person: Person) -> None:
+    """Delete a user's limits, and their accounts for which no call is under way."""
+    is_theirs = sa.and_(BudgetAccount.tenant_id == person.tenant_id, BudgetAccount.subject == person.user_id)
+    is_users = BudgetAccount.scope.in_([scope for scope in BudgetScope if scope.is_of_user])
+    has_limit = sa.and_(SpendingLimit.tenant_id == person.tenant_id, SpendingLimit.user_id == person.user_id)
+    async with database.transaction() as connection:
+        await connection.execute(
+            sa.delete(BudgetAccount).where(is_theirs, is_users, BudgetAccount.reserved_usd == Decimal(0))
+        )
+        await connection.execute(sa.delete(SpendingLimit).where(has_limit))
 
 
 async def _cancel(connection: AsyncConnection, locked: Mapping[UUID, sa.Row[Any]]) -> None:

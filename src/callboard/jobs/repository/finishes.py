@@ -8,6 +8,7 @@ that it waits for has come: else it goes back to the queue.
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
+from decimal import Decimal
 from enum import Enum, auto
 from typing import Any
 from uuid import UUID
@@ -22,6 +23,7 @@ from callboard.core.ids import JobId, new_uuid
 from callboard.core.json_values import dumps, with_member
 from callboard.jobs.costs import CostData, summarise_costs
 from callboard.jobs.models import Job
+from callboard.jobs.repository.budgets import confirm_nothing
 from callboard.jobs.repository.fences import NewEvent, append_events, is_owned, lock_jobs, update_jobs
 from callboard.jobs.repository.usage import load_usage
 from callboard.jobs.repository.waits import close_waits, look_before_parking
@@ -39,6 +41,7 @@ ENDING_COLUMNS = (
     Job.total_steps,
     Job.steps_completed,
     Job.current_step,
+    Job.unconfirmed_usd,
 )
 
 
@@ -47,7 +50,8 @@ class Finish:
     """How a run ended, as its worker says. QUEUED hands the job back to whoever claims it next, WAITING parks it.
 
     `outputs_json` is the workflow's outputs, a JSON object as text; `error` the error document of a failure;
-    `waits` the ids of all that a parked run waits for; `wake_at` when the first of their times is up.
+    `waits` the ids of all that a parked run waits for; `wake_at` when the first of their times is up. `has_reserved`:
+    the run may have left reservations of calls that were cut off.
     """
 
     job_id: JobId
@@ -57,6 +61,7 @@ class Finish:
     error: Mapping[str, Any] | None = None
     waits: Sequence[UUID] = ()
     wake_at: datetime | None = None
+    has_reserved: bool = False
 
 
 class Finished(Enum):
@@ -77,7 +82,8 @@ async def write_finishes(database: Database, finishes: Sequence[Finish]) -> list
         outcomes = [_judge(locked.get(finish.job_id), finish) for finish in finishes]
         mine = [finish for finish, outcome in zip(finishes, outcomes, strict=True) if outcome is Finished.WRITTEN]
         ends = await _heed_news(connection, [_heed_cancel(finish, locked[finish.job_id]) for finish in mine], locked)
-        await end_locked_jobs(connection, ends, locked)
+        cut_off = await confirm_nothing(connection, [finish.job_id for finish in ends if finish.has_reserved])
+        await end_locked_jobs(connection, ends, locked, cut_off=cut_off)
         went = {finish.job_id for finish in ends if finish.status is JobStatus.QUEUED}
     return [
         Finished.REQUEUED
@@ -88,9 +94,16 @@ async def write_finishes(database: Database, finishes: Sequence[Finish]) -> list
 
 
 async def end_locked_jobs(
-    connection: AsyncConnection, finishes: Sequence[Finish], locked: Mapping[UUID, sa.Row[Any]]
+    connection: AsyncConnection,
+    finishes: Sequence[Finish],
+    locked: Mapping[UUID, sa.Row[Any]],
+    *,
+    cut_off: Mapping[UUID, Decimal] | None = None,
 ) -> None:
-    """Write `finishes` of jobs whose rows this transaction has locked with `ENDING_COLUMNS`."""
+    """Write `finishes` of jobs whose rows this transaction has locked with `ENDING_COLUMNS`.
+
+    `cut_off` is what `confirm_nothing` has added to their `unconfirmed_usd` since they were locked.
+    """
     if not finishes:
         return
     for finish in finishes:
@@ -102,7 +115,8 @@ async def end_locked_jobs(
     messages = []
     for finish in sorted(finishes, key=lambda finish: finish.job_id):
         row = locked[finish.job_id]
-        costs = summarise_costs(usage.get(finish.job_id, []))
+        unconfirmed_usd = row.unconfirmed_usd + (cut_off or {}).get(finish.job_id, Decimal(0))
+        costs = summarise_costs(usage.get(finish.job_id, []), unconfirmed_usd)
         ended = _ended_values(finish, row, costs, moment) if finish.status.is_final else _let_go(finish, row, moment)
         rows.append({"job_id": finish.job_id, "last_event_id": last_events[finish.job_id], **ended})
         if finish.status.is_final:
@@ -121,7 +135,9 @@ def _judge(row: sa.Row[Any] | None, finish: Finish) -> Finished:
 def _heed_cancel(finish: Finish, row: sa.Row[Any]) -> Finish:
     if row.cancel_requested_at is None:
         return finish
-    return Finish(job_id=finish.job_id, fence=finish.fence, status=JobStatus.CANCELLED)
+    return Finish(
+        job_id=finish.job_id, fence=finish.fence, status=JobStatus.CANCELLED, has_reserved=finish.has_reserved
+    )
 
 
 async def _heed_news(

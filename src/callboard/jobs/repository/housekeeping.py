@@ -14,6 +14,7 @@ from callboard.core.idempotency import IdempotencyKey
 from callboard.core.ids import WorkerId
 from callboard.jobs.models import Job, Worker
 from callboard.jobs.repository.readiness import in_claim_order, is_ready
+from callboard.jobs.repository.spending import KEEP_ACCOUNTS, delete_old_accounts
 from callboard.jobs.status import JobStatus
 
 KEEP_WORKERS = timedelta(days=7)
@@ -70,10 +71,11 @@ async def count_unclaimed(database: Database, *, ready_before: datetime) -> Uncl
 
 
 async def delete_old_rows(database: Database, *, keys_before: datetime) -> None:
-    """Delete idempotency keys made before `keys_before`, and workers that left long ago."""
+    """Delete idempotency keys made before `keys_before`, workers that left, and accounts of days, long ago."""
     async with database.transaction() as connection:
         await connection.execute(sa.delete(IdempotencyKey).where(IdempotencyKey.created_at < keys_before))
         left_before = now() - KEEP_WORKERS
         still_named = sa.exists().where(Job.owner == Worker.id)
         has_left = sa.or_(Worker.stopped_at < left_before, Worker.dead_at < left_before)
         await connection.execute(sa.delete(Worker).where(has_left, ~still_named))
+        await delete_old_accounts(connection, before=now() - KEEP_ACCOUNTS)

@@ -14,6 +14,7 @@ from callboard.core.database import Database
 from callboard.core.ids import JobId
 from callboard.core.json_values import loads
 from callboard.jobs.models import JobStep
+from callboard.jobs.repository.budgets import Settlement, settle_calls
 from callboard.jobs.repository.fences import NewEvent, append_events, is_owned, lock_jobs, update_jobs
 from callboard.jobs.repository.outputs import compress_outputs, insert_outputs, is_large, read_outputs
 from callboard.llm.models import ProviderUsage
@@ -28,13 +29,14 @@ WITHOUT_JOB: Mapping[str, None] = dict.fromkeys(
 class JournalWrite:
     """What one run wants made durable at one moment. Every part may be missing.
 
-    `step` and `usage` are columns of `JobStep` and `ProviderUsage`.
+    `step` and `usage` are columns of `JobStep` and `ProviderUsage`; `settlement` is of what was reserved for a call.
     """
 
     job_id: JobId
     fence: int
     step: dict[str, Any] | None = None
     usage: dict[str, Any] | None = None
+    settlement: Settlement | None = None
     event: NewEvent | None = None
     progress: Progress | None = None
 
@@ -42,7 +44,7 @@ class JournalWrite:
 async def write_journal(database: Database, writes: Sequence[JournalWrite]) -> list[bool]:
     """Write many runs' journal in one transaction; return for each whether its run is still the owner.
 
-    Usage is written in any case: money that was spent is counted, whoever holds the lease by now.
+    Usage is written, and reservations settled, in any case: money that was spent is counted, whoever holds the lease.
     """
     outputs = await _compress_large_outputs(writes)  # before: no row is locked meanwhile
     async with database.transaction() as connection:
@@ -52,6 +54,10 @@ async def write_journal(database: Database, writes: Sequence[JournalWrite]) -> l
         await insert_outputs(database, connection, [outputs[id(write)] for write in owned if id(write) in outputs])
         await _insert_usage(connection, writes, locked)
         await _write_progress(connection, owned, locked)
+        await settle_calls(
+            connection,
+            [write.settlement for write in writes if write.settlement is not None and write.job_id in locked],
+        )
     still_owned = {id(write) for write in owned}
     return [id(write) in still_owned for write in writes]
 

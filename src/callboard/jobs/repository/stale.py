@@ -19,6 +19,7 @@ from callboard.core.ids import JobId
 from callboard.core.repository import TenantScope
 from callboard.jobs.errors import StaleJobError
 from callboard.jobs.models import Job
+from callboard.jobs.repository.budgets import confirm_nothing
 from callboard.jobs.repository.fences import lock_jobs, one_of
 from callboard.jobs.repository.finishes import ENDING_COLUMNS, Finish, end_locked_jobs
 from callboard.jobs.repository.submissions import notify
@@ -64,7 +65,10 @@ async def fail_stale(database: Database, job_ids: Sequence[UUID], *, older_than:
     async with database.transaction() as connection:
         locked = await lock_jobs(connection, job_ids, *ENDING_COLUMNS, Job.updated_at)
         stale = {key: row for key, row in locked.items() if row.status in CAN_BE_STALE and row.updated_at < before}
-        await end_locked_jobs(connection, [_finish_of(row, older_than) for row in stale.values()], stale)
+        cut_off = await confirm_nothing(connection, stale)
+        await end_locked_jobs(
+            connection, [_finish_of(row, older_than) for row in stale.values()], stale, cut_off=cut_off
+        )
         if stale:
             reason = f"no progress for {_in_words(older_than)}"
             await connection.execute(

@@ -17,6 +17,7 @@ from callboard.core.database import Database
 from callboard.core.ids import WorkerId
 from callboard.jobs.errors import WorkerLostError
 from callboard.jobs.models import Job, JobStep, Worker
+from callboard.jobs.repository.budgets import confirm_nothing
 from callboard.jobs.repository.fences import NewEvent, append_events, is_owned, lock_jobs, one_of, update_jobs
 from callboard.jobs.repository.finishes import ENDING_COLUMNS, Finish, end_locked_jobs, held_ms
 from callboard.jobs.repository.submissions import notify
@@ -87,7 +88,9 @@ async def _take(database: Database, fences: Mapping[UUID, int], *, is_culprit: b
         lost = {key: row for key, row in locked.items() if is_owned(row, fences[key])}
         journal_rows = await _count_journal_rows(connection, list(lost))
         verdicts = {key: _judge(row, journal_rows.get(key, 0), is_culprit=is_culprit) for key, row in lost.items()}
-        await end_locked_jobs(connection, [finish for finish in verdicts.values() if isinstance(finish, Finish)], lost)
+        cut_off = await confirm_nothing(connection, lost)
+        ends = [finish for finish in verdicts.values() if isinstance(finish, Finish)]
+        await end_locked_jobs(connection, ends, lost, cut_off=cut_off)
         await _requeue(connection, {key: values for key, values in verdicts.items() if isinstance(values, dict)}, lost)
         await notify(database, connection)
     return _count_verdicts(verdicts)

@@ -4,10 +4,10 @@ from dataclasses import dataclass, field, replace
 from decimal import Decimal
 
 from callboard.llm.call_bounds import MANY_CHARS_PER_TOKEN, tokens_of, upper_bound_of_call
+from callboard.workflows.call_prices import CallPrices
 from callboard.workflows.definition import retry_delay_seconds
 from callboard.workflows.dry_runs.history import PastStep
 from callboard.workflows.dry_runs.plans import Load, PlannedCall, PlannedMessage, Span
-from callboard.workflows.dry_runs.prices import CallPrices
 from callboard.workflows.findings import Severity, WorkflowFinding
 from callboard.workflows.steps.base import CompiledStep
 from callboard.workflows.steps.foresight import ForeseenMessage, ForeseenModelCall, ForeseenServiceCall

@@ -11,11 +11,11 @@ from dataclasses import dataclass, replace
 from typing import Any, TypeVar
 
 from callboard.core.json_values import JsonValue, locate_unstorable
+from callboard.workflows.call_prices import CallPrices
 from callboard.workflows.compiled_workflow import CompiledWorkflow
 from callboard.workflows.compiler import compile_workflow
 from callboard.workflows.dry_runs.history import History, PastRuns
 from callboard.workflows.dry_runs.plans import DryRun
-from callboard.workflows.dry_runs.prices import CallPrices
 from callboard.workflows.dry_runs.walk import NO_INPUT, DryRunTooSlowError, foresee
 from callboard.workflows.files import BrokenWorkflow, LoadedWorkflow, WorkflowFileReader
 from callboard.workflows.findings import WorkflowFinding

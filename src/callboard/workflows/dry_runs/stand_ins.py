@@ -5,6 +5,7 @@ from typing import NoReturn
 
 from callboard.core.errors import PermanentError
 from callboard.core.json_values import JsonValue
+from callboard.workflows.call_budgets import BoundOf
 from callboard.workflows.references import Scope, StepView
 from callboard.workflows.steps.base import PaidCall, StepSequence
 from callboard.workflows.steps.waiting import Wait, WaitEnd
@@ -25,8 +26,8 @@ class NoCalls:
     def __init__(self, path: str) -> None:
         self.path = path
 
-    async def call_once(self, perform: Callable[[], Awaitable[PaidCall]]) -> JsonValue:
-        del perform
+    async def call_once(self, perform: Callable[[], Awaitable[PaidCall]], *, bound: BoundOf | None = None) -> JsonValue:
+        del perform, bound
         _refuse()
 
     async def wait_for(self, wait: Wait) -> WaitEnd:

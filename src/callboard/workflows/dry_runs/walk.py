@@ -13,6 +13,8 @@ from decimal import Decimal
 
 from callboard.core.errors import Finding, StepError, UnprocessableError
 from callboard.core.json_values import JsonValue, dumps, loads
+from callboard.workflows.call_budgets import show_usd
+from callboard.workflows.call_prices import CallPrices
 from callboard.workflows.compiled_workflow import CompiledWorkflow
 from callboard.workflows.definition import ErrorMode
 from callboard.workflows.dry_runs.branching import choose, run_beside
@@ -34,7 +36,6 @@ from callboard.workflows.dry_runs.plans import (
     PlanStep,
     Span,
 )
-from callboard.workflows.dry_runs.prices import CallPrices
 from callboard.workflows.dry_runs.stand_ins import NoCalls, NoChildren
 from callboard.workflows.dry_runs.subruns import run_inside
 from callboard.workflows.dry_runs.sums import scaled
@@ -106,6 +107,7 @@ async def foresee(
     walked = await walk.sequence(workflow.steps, Frame(scope, views))
     walk.check_outputs(workflow, scope)
     load = walk.within_limit(walked.load, workflow.timeout_seconds)
+    _check_budget(load, workflow, notes)
     return DryRun(
         workflow_name=workflow.name,
         workflow_version=workflow.definition.version,
@@ -359,6 +361,17 @@ def _run_context(workflow: CompiledWorkflow, book: UnknownBook) -> dict[str, Jso
     """Return the reserved names of the context; but for the workflow's, they are known when the run starts."""
     unknown = {name: book.new(f"context.{name}", TextSize.exactly(36)) for name in ("job_id", "user_id", "started_at")}
     return {**unknown, "workflow": workflow.name}
+
+
+def _check_budget(load: Load, workflow: CompiledWorkflow, notes: Notes) -> None:
+    """Note that the run is likely to cost more than its budget. A price that is not known was told at its step."""
+    budget_usd = workflow.budget_usd
+    if budget_usd is not None and load.cost_usd is not None and load.cost_usd.likely > budget_usd:
+        message = (
+            f"The run is likely to cost {show_usd(load.cost_usd.likely)}, and budget_usd is {show_usd(budget_usd)}. "
+            "Calls that do not fit into it are refused."
+        )
+        notes.warn("/budget_usd", message, code="budget_likely_exceeded")
 
 
 def _seen(seen: Seen | None) -> Span:

@@ -16,6 +16,7 @@ from pydantic import BaseModel, WithJsonSchema
 
 from callboard.core.errors import Finding, TemporaryError
 from callboard.core.json_values import JsonValue
+from callboard.workflows.call_budgets import BoundOf
 from callboard.workflows.conditions import Condition, ConditionText, Expression
 from callboard.workflows.definition import DEFAULT_CALL_SECONDS, ErrorMode, RetryPolicy, WorkflowDefinition
 from callboard.workflows.flows import Flows
@@ -186,13 +187,17 @@ class StepContext(Protocol):
     @property
     def path(self) -> str: ...
 
-    async def call_once(self, perform: Callable[[], Awaitable[PaidCall]]) -> JsonValue:
+    async def call_once(self, perform: Callable[[], Awaitable[PaidCall]], *, bound: BoundOf | None = None) -> JsonValue:
         """Return the value of this step's next outside call, performing it only if no attempt ever did.
 
         The n-th use within a step instance is journaled as `path#n`, together with its usage row, before
         this returns; a replay returns the journaled value and performs nothing. The value came through
         `loads(dumps(value))`. An exception of `perform` passes through and is not journaled.
 
+        Where a budget applies, the most that the call can cost is reserved before it is performed, and what it did
+        cost is settled with the usage row; `bound` says how much that is. Without one nobody knows the price.
+
+        Raises: BudgetExceededError, BudgetPriceUnknownError, before performing.
         Raises: RunSuspended, before performing, when no new call may be started.
         Raises: UnstorableValueError, after recording the usage, when the value cannot be stored.
         """

@@ -14,6 +14,8 @@ from callboard.integrations.errors import UnknownServiceError
 from callboard.integrations.guarded import GuardedService
 from callboard.integrations.port import ServiceResult, suggest_name
 from callboard.integrations.registry import ServiceRegistry
+from callboard.workflows.call_budgets import CallBound
+from callboard.workflows.call_prices import CallPrices
 from callboard.workflows.references import Scope, Template
 from callboard.workflows.steps.base import (
     ConfigModel,
@@ -69,9 +71,15 @@ class ExternalApiStep:
     config_model: ConfigModel = ExternalApiConfig
     is_container = False
 
-    def __init__(self, services: ServiceRegistry, cache: AnswerCache | None = None) -> None:
-        """`cache` keeps answers for steps with a `cache_ttl`; left out, in this kind's own memory."""
+    def __init__(
+        self, services: ServiceRegistry, cache: AnswerCache | None = None, *, prices: CallPrices | None = None
+    ) -> None:
+        """`cache` keeps answers for steps with a `cache_ttl`; left out, in this kind's own memory.
+
+        `prices` tell budgets what a call can cost.
+        """
         self._services = services
+        self._prices = prices
         self._cache = cache or AnswerCache()
 
     def compile(self, step: StepCompiler) -> StepBody:
@@ -90,6 +98,7 @@ class ExternalApiStep:
             service=service,
             method=config.method,
             parameters=parameters,
+            prices=self._prices,
             cache=self._cache,
             cache_ttl=config.cache_ttl,
         )
@@ -100,6 +109,7 @@ class _Call(StepBody):
     service: GuardedService
     method: str
     parameters: Template
+    prices: CallPrices | None
     cache: AnswerCache
     cache_ttl: int
 
@@ -120,7 +130,17 @@ class _Call(StepBody):
         )
 
     async def run(self, execution: StepExecution) -> JsonValue:
-        return await execution.context.call_once(lambda: self._perform(execution))
+        return await execution.context.call_once(lambda: self._perform(execution), bound=lambda: self._bound(execution))
+
+    def _bound(self, execution: StepExecution) -> CallBound:
+        service = self.service
+        upper_usd = None
+        if self.prices is not None:
+            parameters = self.parameters.render(execution.scope, secrets=lambda _: PLACEHOLDER)
+            upper_usd = self.prices.bound_of_service_call(service.name, service.provider, self.method, parameters)
+        return CallBound(
+            upper_usd=upper_usd, name=f"{service.name}.{self.method}", patience_seconds=execution.timeout_seconds
+        )
 
     async def _perform(self, execution: StepExecution) -> PaidCall:
         used_secrets = UsedSecrets(execution.context.resolve_secret)

@@ -13,6 +13,7 @@ from callboard.llm.client import Candidate, LLMClient
 from callboard.llm.json_answers import NotJsonError, read_json_answer
 from callboard.llm.port import LLMRequest, Message
 from callboard.llm.pricing import resolve_alias
+from callboard.workflows.call_prices import CallPrices
 from callboard.workflows.findings import parts_of
 from callboard.workflows.json_schemas import InvalidSchemaError, JsonSchema
 from callboard.workflows.prompts import Prompt
@@ -54,9 +55,15 @@ class LLMStep:
     config_model: ConfigModel = LLMConfig
     is_container = False
 
-    def __init__(self, client: LLMClient, cache: AnswerCache | None = None) -> None:
-        """`cache` keeps answers for steps with a `cache_ttl`; left out, in this kind's own memory."""
+    def __init__(
+        self, client: LLMClient, cache: AnswerCache | None = None, *, prices: CallPrices | None = None
+    ) -> None:
+        """`cache` keeps answers for steps with a `cache_ttl`; left out, in this kind's own memory.
+
+        `prices` tell budgets what a call can cost.
+        """
         self._client = client
+        self._prices = prices
         self._cache = cache or AnswerCache()
 
     def compile(self, step: StepCompiler) -> StepBody:
@@ -66,7 +73,11 @@ class LLMStep:
         given = config.model_dump(include=set(ModelChoice.model_fields), exclude_none=True)
         return _Question(
             calls=ModelCalls(
-                client=self._client, cache=self._cache, cache_ttl=config.cache_ttl, is_streamed=config.stream
+                client=self._client,
+                prices=self._prices,
+                cache=self._cache,
+                cache_ttl=config.cache_ttl,
+                is_streamed=config.stream,
             ),
             defaults=step.defaults,
             choice=_compile_choice(step, given),

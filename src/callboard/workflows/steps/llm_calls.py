@@ -12,6 +12,8 @@ from callboard.core.cache import AnswerCache, cache_key
 from callboard.core.json_values import JsonValue
 from callboard.llm.client import Candidate, LLMClient
 from callboard.llm.port import LLMRequest, LLMResponse
+from callboard.workflows.call_budgets import CallBound
+from callboard.workflows.call_prices import CallPrices
 from callboard.workflows.steps.base import PaidCall, StepExecution
 from callboard.workflows.steps.llm_answers import (
     SERVICE,
@@ -26,9 +28,13 @@ from callboard.workflows.steps.llm_answers import (
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ModelCalls:
-    """The calls of one llm step. Only whole answers for which `is_good` says yes are kept, for `cache_ttl` seconds."""
+    """The calls of one llm step. Only whole answers for which `is_good` says yes are kept, for `cache_ttl` seconds.
+
+    Without `prices` nobody knows what a call costs, and a budget forbids it.
+    """
 
     client: LLMClient
+    prices: CallPrices | None
     cache: AnswerCache
     cache_ttl: int
     is_streamed: bool
@@ -71,7 +77,9 @@ class ModelCalls:
                     return await self._call(execution, request, candidates, name=name, is_good=is_good)
             return self._take(execution, kept, started)
 
-        answer: dict[str, Any] = await execution.context.call_once(perform)
+        answer: dict[str, Any] = await execution.context.call_once(
+            perform, bound=lambda: self._bound(execution, request, candidates)
+        )
         return answer
 
     async def ask_anew(
@@ -85,9 +93,17 @@ class ModelCalls:
     ) -> dict[str, Any]:
         """Return a new answer, as the journal has it. A good one is kept under `name`, that of the first question."""
         answer: dict[str, Any] = await execution.context.call_once(
-            lambda: self._call(execution, request, candidates, name=name, is_good=is_good)
+            lambda: self._call(execution, request, candidates, name=name, is_good=is_good),
+            bound=lambda: self._bound(execution, request, candidates),
         )
         return answer
+
+    def _bound(self, execution: StepExecution, request: LLMRequest, candidates: Sequence[Candidate]) -> CallBound:
+        return CallBound(
+            upper_usd=None if self.prices is None else self.prices.bound_of_model_call(request, candidates),
+            name=" or ".join(dict.fromkeys(candidate.model for candidate in candidates)),
+            patience_seconds=execution.timeout_seconds,
+        )
 
     async def _call(
         self,

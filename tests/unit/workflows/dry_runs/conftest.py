@@ -14,10 +14,10 @@ from callboard.llm.client import LLMClient
 from callboard.llm.pricing import ModelPrices
 from callboard.workbench import build_step_registry
 from callboard.workflows.bundles import Bundle
+from callboard.workflows.call_prices import CallPrices
 from callboard.workflows.compiler import compile_workflow
 from callboard.workflows.dry_runs.history import PastRuns, PastStep, Seen
 from callboard.workflows.dry_runs.plans import DryRun, PlanStep
-from callboard.workflows.dry_runs.prices import CallPrices
 from callboard.workflows.dry_runs.walk import NO_INPUT, foresee
 from callboard.workflows.steps.registry import StepRegistry
 from tests.fixtures.scripted_provider import ScriptedProvider

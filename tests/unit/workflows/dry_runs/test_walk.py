@@ -334,6 +334,14 @@ class TestProblems:
         assert found.warnings[-1].code == "timeout_likely"
         assert found.load.seconds.high == 2
 
+    @pytest.mark.parametrize(("budget_usd", "is_told"), [(0.0000001, True), (100, False)], ids=["above", "below"])
+    async def test_a_run_that_is_likely_to_cost_more_than_its_budget_is_told(
+        self, rehearse: Rehearsals, budget_usd: float, *, is_told: bool
+    ) -> None:
+        found = await rehearse(ask("a", "x"), budget_usd=budget_usd, input_data={})
+
+        assert ("budget_likely_exceeded" in [warning.code for warning in found.warnings]) == is_told
+
 
 class TestLimits:
     async def test_gives_up_between_steps(self, rehearse: Rehearsals) -> None:

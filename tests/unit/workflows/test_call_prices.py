@@ -7,7 +7,7 @@ import pytest
 from callboard.core.pricing import UnitPrice
 from callboard.integrations.http_pricing import price_request
 from callboard.llm.pricing import ModelPrices
-from callboard.workflows.dry_runs.prices import CallPrices
+from callboard.workflows.call_prices import CallPrices
 
 URL = "https://shop.example/orders"
 
