@@ -13,13 +13,14 @@ from callboard.core.errors import PermanentError, TemporaryError
 from callboard.core.json_values import JsonValue, UnstorableValueError, loads
 from callboard.core.telemetry import Telemetry
 from callboard.jobs.budgets import BudgetDesk
-from callboard.jobs.checkpoints import Journal, RunCheckpointer, RunStepContext
+from callboard.jobs.checkpoints import Journal, RunCheckpointer
 from callboard.jobs.leases import WorkerLease
 from callboard.jobs.parking import WaitDesk
 from callboard.jobs.repository.claims import ClaimedJob
 from callboard.jobs.repository.journal import load_journal
 from callboard.jobs.repository.waits import load_tries
 from callboard.jobs.spending_limits import DefaultLimits, SpendingLimits
+from callboard.jobs.step_contexts import RunStepContext
 from callboard.workflows.memory import MemoryCheckpointer
 from callboard.workflows.steps.base import (
     Checkpointer,

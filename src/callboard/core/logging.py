@@ -109,6 +109,11 @@ def _formatter(*, json: bool) -> logging.Formatter:
     )
 
 
+def shows_debug() -> bool:
+    """Return whether lines of the level DEBUG go anywhere: where many would be made for nothing, ask first."""
+    return logging.getLogger().isEnabledFor(logging.DEBUG)
+
+
 def bind(**fields: object) -> None:
     """Add `fields` (request_id, job_id, workflow_name, step ...) to every later line of this task."""
     structlog.contextvars.bind_contextvars(**fields)

@@ -7,6 +7,7 @@ What is in the database (jobs by status, queue depth) is not counted here but re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from decimal import Decimal
+from functools import cache
 from typing import Protocol
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
@@ -100,6 +101,11 @@ class Telemetry:
         self._events_dropped = Counter(
             "callboard_events_dropped", "Events left out while the database was behind.", registry=registry
         )
+        # `labels` looks a child up under a lock: too much for what happens with every step.
+        self._step_seconds_of = cache(self._step_seconds.labels)
+        self._job_seconds_of = cache(self._job_seconds.labels)
+        self._flush_rows_of = cache(self._flush_rows.labels)
+        self._flush_seconds_of = cache(self._flush_seconds.labels)
         self._leases_lost = Counter("callboard_leases_lost", "Runs that lost their lease.", registry=registry)
         self._breakers = Gauge(
             "callboard_breaker_open", "1 for a circuit that refuses calls now.", ("circuit",), registry=registry
@@ -108,8 +114,8 @@ class Telemetry:
 
     def flushed(self, writer: str, rows: int, seconds: float) -> None:
         """Count one flush of the batch writer `writer`."""
-        self._flush_rows.labels(writer).observe(rows)
-        self._flush_seconds.labels(writer).observe(seconds)
+        self._flush_rows_of(writer).observe(rows)
+        self._flush_seconds_of(writer).observe(seconds)
 
     def llm_call(
         self, provider: str, model: str, *, outcome: str, input_tokens: int, output_tokens: int, cost: Decimal
@@ -127,11 +133,11 @@ class Telemetry:
 
     def job_ended(self, workflow: str, status: str, seconds: float) -> None:
         """Count a job that reached its final `status`."""
-        self._job_seconds.labels(workflow, status).observe(seconds)
+        self._job_seconds_of(workflow, status).observe(seconds)
 
     def step_ended(self, step_type: str, seconds: float) -> None:
         """Count a step of `step_type` that was run, not replayed."""
-        self._step_seconds.labels(step_type).observe(seconds)
+        self._step_seconds_of(step_type).observe(seconds)
 
     def lease_lost(self) -> None:
         """Count a run whose lease another worker took."""

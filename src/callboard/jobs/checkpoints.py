@@ -1,23 +1,22 @@
 """Making a run durable: the journal that all runs of a process write together, and each run's view of it.
 
-`jobs/runner.py` gives a `RunCheckpointer` to the engine (`workflows/engine.py`) and a `RunStepContext` to
-every step. A run goes on only when its row is durable, so a journaled step is never run, or paid, again.
+`jobs/runner.py` gives a `RunCheckpointer` to the engine (`workflows/engine.py`); `step_contexts.py` writes what
+steps pay for through it. A run goes on only when its row is durable, so a journaled step is never run, or paid, again.
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import structlog
 
 from callboard.core.batch_writer import BatchWriter
-from callboard.core.clock import milliseconds_between, now, to_iso
+from callboard.core.clock import milliseconds_between, to_iso
 from callboard.core.database import DATABASE_ERRORS, Database, is_connection_error
-from callboard.core.errors import PermanentError
-from callboard.core.ids import new_uuid
-from callboard.core.json_values import JsonValue, dump_and_load, dumps, loads
+from callboard.core.json_values import dumps
+from callboard.core.logging import shows_debug
 from callboard.core.telemetry import Telemetry
-from callboard.jobs.budgets import BudgetDesk, Reservation, RunBudget
+from callboard.jobs.budgets import BudgetDesk, RunBudget
 from callboard.jobs.errors import JournalRefusedError
 from callboard.jobs.leases import WorkerLease
 from callboard.jobs.parking import RunWaits, WaitDesk
@@ -27,22 +26,18 @@ from callboard.jobs.repository.claims import ClaimedJob
 from callboard.jobs.repository.fences import NewEvent
 from callboard.jobs.repository.journal import JournalWrite, write_journal
 from callboard.jobs.repository.outputs import size_in_bytes
-from callboard.workflows.call_budgets import BoundOf
 from callboard.workflows.flows import Flows
 from callboard.workflows.steps.base import (
     CHOICE_SUFFIX,
-    PaidCall,
     Progress,
     RecordedStep,
     RunSuspended,
     StepOutcome,
     StepRecord,
-    UsageRecord,
 )
-from callboard.workflows.steps.waiting import Wait, WaitEnd, WaitKind
+from callboard.workflows.steps.waiting import Wait, WaitKind
 
 SHOW_STARTED_AFTER_SECONDS = 0.05  # a step that ends sooner is shown by its end alone, and costs one row less
-CALL_TYPE = "call"  # step_type of a `path#n` row: one finished paid call inside a step
 
 log = structlog.get_logger(__name__)
 
@@ -273,113 +268,6 @@ class RunCheckpointer:
             handle.cancel()
 
 
-class RunStepContext:
-    """One step instance's `StepContext`: journals its paid calls, each with its usage row."""
-
-    def __init__(self, checkpointer: RunCheckpointer, path: str, *, secrets: Callable[[str], str | None]) -> None:
-        self._checkpointer = checkpointer
-        self._path = path
-        self._secrets = secrets
-        self._calls = 0
-
-    @property
-    def job_id(self) -> str:
-        return str(self._checkpointer.job.id)
-
-    @property
-    def tenant_id(self) -> str:
-        return self._checkpointer.job.tenant_id
-
-    @property
-    def path(self) -> str:
-        return self._path
-
-    async def call_once(self, perform: Callable[[], Awaitable[PaidCall]], *, bound: BoundOf | None = None) -> JsonValue:
-        self._calls += 1
-        number = self._calls
-        recorded = self._checkpointer.find(f"{self._path}#{number}")
-        if recorded is not None:
-            return loads(recorded.output_json or "null")
-        await self._checkpointer.may_begin()
-        started_at = now()
-        with structlog.contextvars.bound_contextvars(step=self._path):
-            reservation, paid = await self._reserve_and_perform(perform, number, bound)
-        settlement = None if reservation is None else reservation.paid(paid.usage.cost_usd)
-        usage = self._usage_values(paid.usage, number)
-        try:
-            text, value = dump_and_load(paid.value, max_bytes=self._checkpointer.journal.max_output_bytes)
-        except PermanentError:
-            await self._checkpointer.write(usage=usage, settlement=settlement)  # what was paid counts, stored or not
-            raise
-        record = StepRecord(
-            path=f"{self._path}#{number}",
-            step_id=step_id_of(self._path),
-            step_type=CALL_TYPE,
-            outcome=StepOutcome.SUCCEEDED,
-            started_at=started_at,
-            completed_at=now(),
-            output_json=text,
-        )
-        await self._checkpointer.save_call(record, usage, settlement)
-        return value
-
-    async def wait_for(self, wait: Wait) -> WaitEnd:
-        return await self._checkpointer.waits.wait_for(self._path, wait)
-
-    def resolve_secret(self, name: str) -> str:
-        secret = self._secrets(name)
-        if secret is None:
-            error = PermanentError(f"There is no secret named {name}; set it where this worker runs.")
-            error.is_unpaid = True
-            raise error
-        return secret
-
-    def note_text(self, text: str) -> None:
-        """Drop it: what watchers of a job see are its events, and there is none for a part of an answer yet.
-
-        Rows for parts would be written and read again by every other process: they need a form of their own.
-        """
-
-    async def _reserve_and_perform(
-        self, perform: Callable[[], Awaitable[PaidCall]], number: int, bound: BoundOf | None
-    ) -> tuple[Reservation | None, PaidCall]:
-        reservation = None
-        try:
-            reservation = await self._checkpointer.budget.reserve(self._path, number, bound)
-            return reservation, await perform()
-        except BaseException as error:
-            self._calls -= 1  # a call that did not finish has no number: the next try takes it
-            if reservation is not None:
-                self._checkpointer.settle_soon(reservation.failed(error))
-            raise
-
-    def _usage_values(self, usage: UsageRecord, number: int) -> dict[str, Any]:
-        job = self._checkpointer.job
-        return {
-            "id": new_uuid(),
-            "job_id": job.id,
-            "path": self._path,
-            "fence": job.fence,
-            "call": number,
-            "tenant_id": job.tenant_id,
-            "workflow_name": job.workflow_name,
-            "user_id": job.user_id,
-            "task_name": step_id_of(self._path),
-            "service": usage.service,
-            "provider": usage.provider,
-            "model": usage.model,
-            "input_tokens": usage.input_units,
-            "output_tokens": usage.output_units,
-            "total_tokens": usage.input_units + usage.output_units,
-            "cost_usd": usage.cost_usd,
-            "duration_ms": usage.duration_ms,
-            "related_entity_type": job.related_entity_type,
-            "related_entity_id": job.related_entity_id,
-            "metadata": dumps(dict(usage.metadata)),
-            "created_at": now(),
-        }
-
-
 def _step_values(job: ClaimedJob, record: StepRecord) -> dict[str, Any]:
     return {
         "job_id": job.id,
@@ -425,7 +313,7 @@ def _log_end(record: StepRecord) -> None:
             error=error.get("type"),
             message=error.get("message"),
         )
-    else:
+    elif shows_debug():  # most steps end well, and nobody looks: making a line costs as much as the rest of the step
         log.debug("step.ended", step=record.path, duration_ms=duration_ms, status=record.outcome)
 
 

@@ -19,7 +19,7 @@ from callboard.core.errors import CallboardError
 from callboard.core.json_values import JsonValue, UnstorableValueError, dumps, loads
 from callboard.core.telemetry import Telemetry
 from callboard.jobs.budgets import BudgetDesk
-from callboard.jobs.checkpoints import Journal, RunCheckpointer, RunStepContext
+from callboard.jobs.checkpoints import Journal, RunCheckpointer
 from callboard.jobs.endings import Endings
 from callboard.jobs.errors import RunCrashedError, RunTimeoutError
 from callboard.jobs.finishes import Finishes
@@ -31,6 +31,7 @@ from callboard.jobs.repository.journal import load_journal
 from callboard.jobs.repository.waits import load_tries
 from callboard.jobs.running_limits import NO_LIMITS, RunningLimits
 from callboard.jobs.status import JobStatus
+from callboard.jobs.step_contexts import RunStepContext
 from callboard.queues.port import Ring
 from callboard.workflows.compiled_workflow import CompiledWorkflow
 from callboard.workflows.engine import Engine
