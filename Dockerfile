@@ -1,4 +1,4 @@
-# One image for `callboard serve` (the default), `callboard worker`, and Celery's worker, beat and Flower. docs/operating.md tells how to run it.
+# One image for `callboard serve` (the default), `callboard worker`, and Celery's worker, beat and Flower. docs/deploying.md tells how to run it.
 FROM python:3.12-slim
 
 ENV PYTHONUNBUFFERED=1 \

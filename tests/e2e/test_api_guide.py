@@ -27,6 +27,7 @@ from tests.fixtures.page_examples import (
 from tests.fixtures.processes import ROOT, STOP_SECONDS, free_port, wait_until_ready
 
 PAGE = ROOT / "docs" / "api-guide.md"
+STEERING = ROOT / "docs" / "guides" / "steering-jobs.md"  # its second half; its requests: `test_steering_guide.py`
 MAX_LINES = 350
 EXAMPLES = read_examples(PAGE)
 # What `core/problems.py` and `core/http_middleware.py` answer without an error class of ours.
@@ -113,7 +114,7 @@ class TestPage:
         assert len(PAGE.read_text("utf-8").splitlines()) < MAX_LINES
 
     def test_shows_a_request_of_every_operation_on_jobs(self) -> None:
-        requests = "".join(example.block.text for example in EXAMPLES)
+        requests = "".join(example.block.text for page in (PAGE, STEERING) for example in read_examples(page))
 
         paths = [route.path for route in router.routes if isinstance(route, APIRoute)]
         missing = [path for path in paths if not re.search(re.sub(r"\{[^}]*\}", r"[^ ?]+", path), requests)]
@@ -195,8 +196,9 @@ def error_classes(root: type[CallboardError]) -> Iterator[type[CallboardError]]:
 
 
 def told_codes() -> Iterator[tuple[str, int]]:
-    """Yield each code of the page's table with its status; a row may have several of both."""
-    rows = re.findall(r"^\| (\d{3}(?:, \d{3})*) \| (`[^|]+) \|", PAGE.read_text("utf-8"), re.MULTILINE)
+    """Yield each code of the tables of both pages with its status; a row may have several of both."""
+    text = PAGE.read_text("utf-8") + STEERING.read_text("utf-8")
+    rows = re.findall(r"^\| (\d{3}(?:, \d{3})*) \| (`[^|]+) \|", text, re.MULTILINE)
     for statuses, codes in rows:
         names, numbers = re.findall(r"`(\w+)`", codes), [int(number) for number in statuses.split(", ")]
         yield from zip(names, numbers * (len(names) if len(numbers) == 1 else 1), strict=True)

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from callboard.core.config import Settings
+from callboard.core.telemetry import Telemetry
 from callboard.jobs.status import LEGAL_MOVES
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -57,6 +58,18 @@ def anchors_of(page: Path) -> set[str]:
     """Return the anchors of the headings of `page`, as GitHub makes them."""
     headings = re.findall(r"^#+ (.*)$", _FENCE.sub("", page.read_text("utf-8")), re.MULTILINE)
     return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
+
+
+class TestAlerts:
+    def test_name_metrics_that_are_served(self) -> None:
+        page = (ROOT / "docs/operations.md").read_text("utf-8")
+        alerts = page[page.index("## Alerts") : page.index("## The queue grows")]
+
+        named = set(re.findall(r"callboard_[a-z_]+", alerts))
+
+        families = re.findall(r"^# TYPE (\w+)", Telemetry().render(None).decode(), re.MULTILINE)
+        parts = {f"{family}{suffix}" for family in families for suffix in ("", "_bucket", "_count")}
+        assert named - parts == set()
 
 
 class TestStates:

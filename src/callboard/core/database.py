@@ -23,7 +23,7 @@ MONEY_DIGITS, MONEY_DECIMALS = 24, 12
 SQLITE_BUSY_SECONDS = 5  # how long one process waits for SQLite's only write lock; batch writers then try again
 CONNECT_SECONDS = 10  # a PostgreSQL that does not answer is away; the batch writers try again
 COMMAND_SECONDS = 60  # of one statement; no flush, claim or page takes a hundredth of it
-WRITER_CONNECTIONS = 5  # journal, finishes, submits, claims, and one for services
+WRITER_CONNECTIONS = 5  # journal, finishes, submits, waits, budgets, claims, services: seldom all at once
 # The driver's cache and SQLAlchemy's; with both off every statement is parsed under no name, inside its transaction.
 UNPREPARED = {"statement_cache_size": 0, "prepared_statement_cache_size": 0}
 
