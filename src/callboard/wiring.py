@@ -13,6 +13,8 @@ from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
 
+import structlog
+
 from callboard.accounts.operator_keys import prepare_keys
 from callboard.accounts.service import ApiKeyService
 from callboard.core import migrations
@@ -68,6 +70,8 @@ from callboard.workflows.dry_runs.requests import DryRuns
 from callboard.workflows.engine import Engine
 from callboard.workflows.service import BundleStore, WorkflowService
 from callboard.workflows.steps.base import StepKind
+
+log = structlog.get_logger(__name__)
 
 PERIODIC_TASKS = {"sweep": 30.0, "cleanup_stale_jobs": 3600.0}  # seconds between two runs, by the clock of beat or ARQ
 
@@ -234,11 +238,18 @@ def _periodic_tasks(services: Services) -> Mapping[str, Callable[[], Coroutine[A
 
 
 async def prepare_database(database: Database, settings: Settings) -> None:
-    """Bring the tables up to date; in production only look. Raises: SchemaBehindError."""
+    """Bring the tables up to date; in production only look. Raises: SchemaBehindError.
+
+    Tables of a later version are left as they are: for one release they serve this one, too, so that processes of
+    both versions run side by side while they are being replaced.
+    """
+    at, needed = await migrations.current(database), migrations.head()
+    if at is not None and not migrations.knows(at):
+        log.warning("database.of_later_version", at=at, needed=needed)
+        return
     if settings.environment != "production":
         await migrations.upgrade(database)
         return
-    at, needed = await migrations.current(database), migrations.head()
     if at != needed:
         raise SchemaBehindError(
             f"The database is at revision {at or 'none'} and this version needs {needed}. "

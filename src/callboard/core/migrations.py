@@ -44,6 +44,11 @@ def head() -> str:
     return revision
 
 
+def knows(revision: str) -> bool:
+    """Return whether this version of Callboard has `revision`. One that it has not was made by a later version."""
+    return any(script.revision == revision for script in ScriptDirectory.from_config(_config()).walk_revisions())
+
+
 def _config() -> Config:
     config = Config()
     config.set_main_option("script_location", str(MIGRATIONS_DIR))

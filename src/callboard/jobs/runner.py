@@ -299,6 +299,9 @@ class JobRunner:
     def _judge(self, run: ActiveRun, walk: "asyncio.Task[Any]") -> Finish | None:
         """Return what the end of `walk` means for the job."""
         if run.stop_reason is StopReason.LOST or self._lease.is_lost:
+            if walk.done() and not walk.cancelled():
+                walk.exception()  # read, or asyncio would log it; whose job it is by now decides
+            self._telemetry.lease_lost()
             return None
         if not walk.done() or walk.cancelled():
             return self._finish_of_stopped(run)
