@@ -1,13 +1,17 @@
 """Every scenario with its adapters and its size, and how one is played. `__main__.py` and `tests/e2e` call it."""
 
 import random
+import subprocess
 import tempfile
 import time
 from collections.abc import Callable, Mapping
 from contextlib import ExitStack, closing
 from dataclasses import dataclass, field
+from http.client import HTTPException
 from pathlib import Path
 from typing import Any
+
+from sqlalchemy.exc import SQLAlchemyError
 
 from tests.chaos import scenarios
 from tests.chaos.ledger import Ledger
@@ -18,6 +22,7 @@ from tests.fixtures.queue_rigs import ADAPTERS
 ON_POSTGRES = tuple(adapter for adapter in ADAPTERS if adapter != "embedded-sqlite")
 WITH_BROKER = tuple(adapter for adapter in ADAPTERS if not adapter.startswith("embedded"))
 EMBEDDED = tuple(adapter for adapter in ADAPTERS if adapter.startswith("embedded"))
+NOT_PLAYED = (AssertionError, OSError, SQLAlchemyError, HTTPException, subprocess.SubprocessError)
 FREEZE_LEASE_SECONDS = 4  # so that a frozen worker is replaced soon
 
 
@@ -83,7 +88,7 @@ def play(name: str, adapter: str, *, jobs: int, seconds: float, seed: int) -> Ou
         with closing(given):
             try:
                 scenario.play(given)
-            except AssertionError as error:
+            except NOT_PLAYED as error:
                 ledger.remarks.append(f"not played to its end: {error}")
         return Outcome(
             scenario=name,

@@ -10,7 +10,7 @@ from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from decimal import Decimal
-from typing import Any
+from typing import Any, Protocol
 from uuid import UUID
 
 import sqlalchemy as sa
@@ -18,13 +18,19 @@ import sqlalchemy as sa
 from callboard.jobs.models import BudgetAccount, BudgetReservation, Job, JobAnswer, JobEvent, JobStep, JobWait
 from callboard.llm.models import ProviderUsage
 from callboard.webhooks.models import OutboxMessage
-from tests.chaos.stand import Stand
 from tests.chaos.workflows import expected_result, expected_status, paid_keys
 
 FINAL = ("completed", "failed", "cancelled")
 END_EVENTS = tuple(f"job.{status}" for status in FINAL)
 SHOWN = 5  # of many breaches of one promise
 _CONTENT = re.compile(r'"content"\s*:\s*"([^"]*)"')
+
+
+class Books(Protocol):
+    """Where the ledger reads: the database, and the provider's counts of finished calls by key."""
+
+    def read(self, query: Any) -> list[Any]: ...
+    def paid(self) -> Mapping[str, int]: ...
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -40,7 +46,7 @@ class Sight:
 class Ledger:
     """What a scenario has seen of its jobs, and what its faults may have cost."""
 
-    stand: Stand
+    stand: Books
     faults: int = 0
     excused: int = 0  # calls that were in flight at the faults
     accepted: dict[UUID, tuple[str, str]] = field(default_factory=dict)  # workflow and key by job; a key has no hyphen

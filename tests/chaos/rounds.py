@@ -27,6 +27,7 @@ class Round:
     seconds: float
     dice: random.Random
     calls_at_once: int = 1  # that one of its jobs has in flight at most
+    is_over: bool = False  # True: what goes on beside has to end
     _clients: ThreadPoolExecutor = field(default_factory=lambda: ThreadPoolExecutor(CLIENTS))
     _running: list[Future[Any]] = field(default_factory=list)
 
@@ -34,9 +35,11 @@ class Round:
         """Do `work` while the scenario goes on; what it raises fails the scenario at its end."""
         self._running.append(self._clients.submit(work))
 
-    def submit(self, workflows: Sequence[str] = ("three_calls",), *, delays: tuple[float, float] = (0.1, 0.5)) -> None:
+    def submit(self, workflows: Sequence[str] = ("three_calls",), *, delays: tuple[float, float] = (0.2, 0.6)) -> None:
         """Submit all jobs, the workflows in turn; each call of a job takes one of `delays` seconds."""
         for number in range(self.jobs):
+            if self.is_over:
+                return
             self.submit_one(number, workflows[number % len(workflows)], delay=round(self.dice.uniform(*delays), 3))
 
     def submit_one(self, number: int, workflow: str, *, delay: float) -> str:
@@ -81,4 +84,5 @@ class Round:
 
     def close(self) -> None:
         """End what goes on beside."""
+        self.is_over = True
         self._clients.shutdown(cancel_futures=True)

@@ -31,7 +31,7 @@ CALLERS = 12  # people and programs that race over HTTP
 
 
 def kill_workers(given: Round) -> None:
-    """Two workers, one of which is killed every 2 s: all jobs end, and only calls in flight are paid again."""
+    """Two workers, one of which is killed every 2 s, once the last is replaced: only calls in flight are repeated."""
     given.stand.start_all(workers=2)
     given.ledger.has_usage_of_all = False
     given.beside(given.submit)
@@ -107,6 +107,9 @@ def freeze_workers(given: Round) -> None:
             continue
         frozen = given.dice.choice(ready)
         with given.frozen(frozen):
+            if given.stand.is_locked():  # it was frozen while it wrote to SQLite: nobody can replace it
+                thaw(frozen)
+                continue
             given.stand.until_dead(frozen)
             fences = {row.id: row.fence for row in given.stand.read(sa.select(Job.id, Job.fence))}
             before = _journal(given)
@@ -256,7 +259,7 @@ def _signal_all(given: Round) -> None:
     """Send each job that waits for a signal its one, before or after it waits."""
     sent: set[UUID] = set()
     wanted = len([number for number in range(given.jobs) if MIXED[number % len(MIXED)] == "signalled"])
-    while len(sent) < wanted:
+    while len(sent) < wanted and not given.is_over:
         known = [each for each, (workflow, _) in list(given.ledger.accepted.items()) if workflow == "signalled"]
         for job_id in set(known) - sent:
             status, answer = given.stand.surely_send(
@@ -272,7 +275,7 @@ def _answer_all(given: Round) -> None:
     """Answer what stands in the inbox until every job that asks was answered."""
     answered: set[str] = set()
     wanted = len([number for number in range(given.jobs) if MIXED[number % len(MIXED)] == "asked"])
-    while len(answered) < wanted:
+    while len(answered) < wanted and not given.is_over:
         _, page = given.stand.surely_send("GET", "/approvals")
         for shown in page["items"]:
             path = f"/jobs/{shown['job_id']}/approvals/{shown['approval_id']}"

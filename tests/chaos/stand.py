@@ -6,12 +6,13 @@
 import json
 import os
 import signal
+import sqlite3
 import subprocess
 import time
 import urllib.error
 import urllib.request
 from collections.abc import Mapping
-from contextlib import ExitStack
+from contextlib import ExitStack, closing
 from http.client import HTTPException
 from pathlib import Path
 from typing import Any
@@ -27,9 +28,9 @@ from tests.fixtures.postgres_server import PostgresServer, open_private_server
 from tests.fixtures.processes import fake_provider, finished_calls
 from tests.fixtures.queue_rigs import KEY, QueueRig, broker_of, until
 
-SLOTS = 32
 TRY_AGAIN_SECONDS = 0.2
 GIVE_UP_SECONDS = 120
+LOCK_SECONDS = 2.0  # for which nobody holds SQLite's lock who runs
 UNREACHABLE = (urllib.error.URLError, HTTPException, OSError)
 
 
@@ -58,7 +59,7 @@ class Stand(QueueRig):
             database_url=database_url,
             provider_url=self.provider_url,
             broker=broker_of(adapter, stack),
-            **{"max_running_jobs": SLOTS, "celery_concurrency": SLOTS} | settings,
+            **settings,
         )
         for name, (steps, outputs) in DEFINITIONS.items():
             body = {
@@ -100,6 +101,17 @@ class Stand(QueueRig):
         query = sa.select(sa.func.count()).select_from(Job).join(Worker, Worker.id == Job.owner)
         held = self.read(query.where(Job.status == "processing", Worker.pid.in_(pids)))
         return int(held[0][0])
+
+    def is_locked(self) -> bool:
+        """Return whether a process keeps every other one from writing: SQLite has one lock, for the whole file."""
+        if not self.database_url.startswith("sqlite"):
+            return False
+        with closing(sqlite3.connect(self.folder / "callboard.db", timeout=LOCK_SECONDS)) as connection:
+            try:
+                connection.execute("BEGIN IMMEDIATE")
+            except sqlite3.OperationalError:
+                return True
+        return False
 
     def until_dead(self, worker: subprocess.Popen[str]) -> None:
         """Return when another worker has marked this one dead."""

@@ -11,7 +11,7 @@ from tests.fixtures.queue_rigs import ADAPTERS
 
 JOBS = 60
 MIDDLE_JOBS = 100
-FAULT_SECONDS = 4.0
+FAULT_SECONDS = 3.0
 PAIRS = [(name, adapter) for name, scenario in SCENARIOS.items() for adapter in scenario.adapters]
 
 
