@@ -13,6 +13,7 @@ PYTHON ?=
 PYTEST_ARGS ?=
 CALLBOARD_ARGS ?=
 BENCH_ARGS ?=
+CHAOS_ARGS ?=
 
 RUNTIME_STAMP := $(VENV)/.stamp-runtime
 DEV_STAMP := $(VENV)/.stamp-dev
@@ -26,7 +27,7 @@ PIP_INSTALL := $(BIN)/python -m pip install -qq --disable-pip-version-check
 IS_STALE := $(shell if [ -f $(RUNTIME_STAMP) ]; then \
 	[ "$$(cat $(RUNTIME_STAMP))" = "$(CURDIR)" ] && $(BIN)/python -c '' >/dev/null 2>&1 || echo yes; fi)
 
-.PHONY: help setup setup-dev demo serve up-local down-local test test-full bench bench-setup lint types contracts docs-check check format clean FORCE
+.PHONY: help setup setup-dev demo serve up-local down-local test test-full chaos bench bench-setup lint types contracts docs-check check format clean FORCE
 
 help: ## Show this list
 	@echo "Callboard. First: make demo"
@@ -56,6 +57,9 @@ test: check ## Run every check, then the tests (PYTEST_ARGS="-k name" for some)
 test-full: $(DEV_STAMP) ## Run the tests that take a browser (chromium) and Mermaid (npm), too
 	@if command -v npm >/dev/null 2>&1; then $(MAKE) $(BROWSER_STAMP); fi
 	@$(BIN)/python -m pytest -m full $(PYTEST_ARGS)
+
+chaos: $(DEV_STAMP) ## Kill, freeze, crash and cut everything into docs/chaos-report.md (CHAOS_ARGS="--only kill-workers")
+	@$(BIN)/python -m tests.chaos $(if $(CHAOS_ARGS),$(CHAOS_ARGS),--report docs/chaos-report.md)
 
 bench-setup: $(BENCH_STAMPS) ## Make the environments of the peers that the bench measures, and of its profiler
 	@echo "bench/.venvs is ready."

@@ -7,10 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.fixtures.kill_points import CALLS
+from tests.fixtures.kill_points import LIVES_SECONDS, check_life
 from tests.fixtures.processes import ROOT, fake_provider
-
-LIVES_SECONDS = 280
 
 
 class TestAJobKilledAtEveryStatement:
@@ -33,21 +31,7 @@ class TestAJobKilledAtEveryStatement:
         assert len(reports) > 30  # a submit, a claim, three calls and an end take more statements than that
         assert not reports[-1]["was_killed"]
         for report in reports:
-            _check(report)
-
-
-def _check(report: dict[str, object]) -> None:
-    journal, counts, jobs = report["journal"], report["counts"], report["jobs"]
-    assert isinstance(journal, list)
-    assert isinstance(counts, dict)
-    assert isinstance(jobs, list)
-    for step in CALLS:
-        at_most = 1 if f"{step}#1" in journal else 2  # only the call in flight may repeat
-        assert 1 <= counts[step] <= at_most, report
-    assert sum(counts.values()) <= len(CALLS) + 1, report
-    assert [job["status"] for job in jobs] == ["completed"], report
-    assert jobs[0]["outbox"] == 1, report
-    assert jobs[0]["usage"] == len(CALLS), report
+            check_life(report)
 
 
 @pytest.mark.parametrize("journal", [[], ["first#1"]], ids=["nothing journaled", "the first call journaled"])
@@ -56,4 +40,4 @@ def test_the_check_itself_sees_a_call_that_was_paid_twice(journal: list[str]) ->
     counts = {"first": 3 - len(journal), "second": 1, "third": 1}
 
     with pytest.raises(AssertionError):
-        _check({"journal": journal, "counts": counts, "jobs": [job]})
+        check_life({"journal": journal, "counts": counts, "jobs": [job]})

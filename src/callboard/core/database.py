@@ -23,6 +23,11 @@ MONEY_DIGITS, MONEY_DECIMALS = 24, 12
 SQLITE_BUSY_SECONDS = 5  # how long one process waits for SQLite's only write lock; batch writers then try again
 CONNECT_SECONDS = 10  # a PostgreSQL that does not answer is away; the batch writers try again
 COMMAND_SECONDS = 60  # of one statement; no flush, claim or page takes a hundredth of it
+# A process that is frozen, or whose host is cut off, in the middle of a transaction would keep its locks for as long as
+# the server believes in its connection: hours, in which nobody claims and nobody takes its jobs over. A healthy one
+# idles for milliseconds. Below the default lease, so that the locks are gone when the jobs are taken over.
+# Source: PostgreSQL manual, "Client Connection Defaults", idle_in_transaction_session_timeout (milliseconds).
+IDLE_IN_TRANSACTION = {"server_settings": {"idle_in_transaction_session_timeout": "30000"}}
 WRITER_CONNECTIONS = 5  # journal, finishes, submits, waits, budgets, claims, services: seldom all at once
 # The driver's cache and SQLAlchemy's; with both off every statement is parsed under no name, inside its transaction.
 UNPREPARED = {"statement_cache_size": 0, "prepared_statement_cache_size": 0}
@@ -202,7 +207,7 @@ class Database:
                 connect_args={
                     "timeout": CONNECT_SECONDS,
                     "command_timeout": COMMAND_SECONDS,
-                    **(UNPREPARED if self.is_behind_pooler else {}),
+                    **(UNPREPARED if self.is_behind_pooler else IDLE_IN_TRANSACTION),  # poolers refuse such settings
                 },
                 json_deserializer=str,  # the driver would parse JSON columns; JsonText hands out their text
             )
@@ -237,10 +242,10 @@ def _make_sqlite_engine(url: str, *, pool_size: int, read_only: bool) -> AsyncEn
 
 
 # SQLSTATE classes and codes after which the same statement can succeed: connection gone (08), a standby that is
-# being promoted (25006), a password or a database that is being changed (28, 3D), deadlock and serialisation (40),
-# out of disk, memory or connections (53), locked or not open for connections (55), the operator stops or starts
-# the server or cancels a query (57), trouble of its machine (58)
-_TRANSIENT_SQLSTATES = ("08", "25006", "28", "3D", "40", "53", "55", "57", "58")
+# being promoted (25006), a transaction that slept too long (25P03), a password or a database that is being changed
+# (28, 3D), deadlock and serialisation (40), out of disk, memory or connections (53), locked or not open for
+# connections (55), the operator stops or starts the server or cancels a query (57), trouble of its machine (58)
+_TRANSIENT_SQLSTATES = ("08", "25006", "25P03", "28", "3D", "40", "53", "55", "57", "58")
 _TRANSIENT_SQLITE_TEXTS = ("disk is full", "disk i/o error", "database is locked", "unable to open", "readonly")
 
 

@@ -10,6 +10,7 @@ import sqlalchemy as sa
 from sqlalchemy.exc import DBAPIError, StatementError
 from sqlalchemy.orm import Mapped, mapped_column
 
+from callboard.core.config import Settings
 from callboard.core.database import (
     Base,
     Database,
@@ -172,6 +173,34 @@ class TestWrites:
         assert await read(samples, sa.select(_Sample.id)) is None
 
 
+class TestTransaction:
+    async def test_of_a_frozen_process_gives_its_locks_back_before_its_lease_ends(self, postgres_url: str) -> None:
+        database = Database(postgres_url)
+        lease_seconds = Settings.model_fields["lease_seconds"].default
+        query = sa.text("SELECT setting FROM pg_settings WHERE name = 'idle_in_transaction_session_timeout'")
+
+        async with database.transaction() as connection:
+            milliseconds = (await connection.execute(query)).scalar_one()
+
+        assert 0 < int(milliseconds) < lease_seconds * 1000
+        await database.close()
+
+    async def test_that_slept_too_long_is_a_database_that_is_away(self, postgres_url: str) -> None:
+        database = Database(postgres_url)
+
+        async def sleep_in_a_transaction() -> None:
+            async with database.transaction() as connection:
+                await connection.execute(sa.text("SET LOCAL idle_in_transaction_session_timeout = 50"))
+                await asyncio.sleep(1)
+                await connection.execute(sa.text("SELECT 1"))
+
+        with pytest.raises((DBAPIError, OSError)) as slept:
+            await sleep_in_a_transaction()
+
+        assert is_connection_error(slept.value)
+        await database.close()
+
+
 class TestIsConnectionError:
     async def test_tells_a_bad_row_from_a_database_that_is_away(self, samples: Database) -> None:
         await store(samples, id=1)
@@ -186,6 +215,7 @@ class TestIsConnectionError:
         [
             pytest.param("08006", True, id="connection lost"),
             pytest.param("25006", True, id="a standby"),
+            pytest.param("25P03", True, id="frozen in a transaction"),
             pytest.param("28P01", True, id="password being changed"),
             pytest.param("3D000", True, id="database being restored"),
             pytest.param("40P01", True, id="deadlock"),

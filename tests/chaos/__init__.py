@@ -1,0 +1,1 @@
+"""Faults injected into running systems, and what has to be true afterwards: `make chaos`."""
