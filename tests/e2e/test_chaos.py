@@ -1,7 +1,4 @@
-"""The scenarios of `make chaos` in small: what has to hold while workers die, servers crash and connections are cut.
-
-Every scenario on every adapter, in a middle size, is marked `full`; `make chaos` plays them in their own size.
-"""
+"""The scenarios of `make chaos` in small: killed workers on every adapter; marked `full`, each scenario once."""
 
 import pytest
 
@@ -12,7 +9,10 @@ from tests.fixtures.queue_rigs import ADAPTERS
 JOBS = 60
 MIDDLE_JOBS = 100
 FAULT_SECONDS = 3.0
-PAIRS = [(name, adapter) for name, scenario in SCENARIOS.items() for adapter in scenario.adapters]
+PAIRS = [  # each scenario on one adapter, another one each time: `make chaos` has them all
+    (name, scenario.adapters[number % len(scenario.adapters)])
+    for number, (name, scenario) in enumerate(SCENARIOS.items())
+]
 
 
 class TestKilledWorkers:
@@ -22,14 +22,6 @@ class TestKilledWorkers:
 
         assert outcome.broken == []
         assert (outcome.jobs, outcome.faults > 0) == (JOBS, True)
-
-
-class TestCrashedPostgres:
-    def test_costs_no_accepted_job_and_no_call(self) -> None:
-        outcome = play("crash-postgres", "embedded-postgresql", jobs=JOBS, seconds=FAULT_SECONDS, seed=DEFAULT_SEED)
-
-        assert outcome.broken == []
-        assert (outcome.calls_beyond, outcome.faults > 0) == (0, True)
 
 
 class TestEveryScenario:
