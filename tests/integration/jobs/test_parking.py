@@ -74,7 +74,7 @@ class TestApproval:
 
             parked = await worker.until(job_id, "waiting")
             assert parked.owner is None
-            assert worker.runner.free_slots == 100
+            await _until(lambda: worker.runner.free_slots == 100)
             assert await give(worker, job_id, {"fine": True}) is AnswerOutcome.TAKEN
             job = await worker.ended(job_id)
 
