@@ -50,6 +50,7 @@ async def token_worker(
     worker = build_worker(database, world)
     worker.runner._max_running = slots
     await worker.lease.register()
+    await worker.sweeper._limits.refresh()  # as a sweeper that runs does: no call is made before limits are known
     given = TokenWorker(worker, Rings(), patience_seconds)
     try:
         yield given
